@@ -1,0 +1,1 @@
+//! Key generation runs and the key buffer over opaque envelopes, sans-IO.

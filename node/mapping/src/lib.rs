@@ -1,0 +1,1 @@
+//! The replicated state machine, sans-IO: buffer, assignments, verifiers; authenticated state and proofs.

@@ -1,0 +1,1 @@
+//! The node process: network and no secret.

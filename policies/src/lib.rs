@@ -1,0 +1,1 @@
+//! What the host must enforce on a daemon before it serves.

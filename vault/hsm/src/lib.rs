@@ -1,0 +1,1 @@
+//! The device that protects a vault's keys: the trait, and its PKCS#11 form.

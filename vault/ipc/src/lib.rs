@@ -1,0 +1,1 @@
+//! Messages between node and vault, and their bounded codec.

@@ -1,0 +1,1 @@
+//! The vault process: holds the shares, believes nothing that the node says.

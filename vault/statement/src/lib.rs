@@ -1,0 +1,1 @@
+//! Public formats and their verification: what a vault signs, and what it accepts as proof.
