@@ -8,8 +8,30 @@
 
 extern crate alloc;
 
+mod generator;
+mod keys;
+mod lagrange;
+mod matrix;
+mod msm;
+mod opening;
 mod point;
+mod proof;
+mod qualified;
 mod sizes;
 
+pub use generator::second_generator;
+pub use keys::{BadKeys, PublishedKey, PublishedKeys};
+pub use lagrange::{BadSet, IndexSet};
+pub use matrix::{BadMatrix, Matrix};
+pub use msm::{mul_vartime, multi_exponentiate, normalise, small_multiple};
+pub use opening::{OpeningError, ShareCommitments, ShareVector, interpolate_keys};
 pub use point::{BadPoint, Point, scalar_from_bytes};
+pub use proof::{BadProof, BatchProof, Claim};
+pub use qualified::{BadQualified, QualifiedSet};
 pub use sizes::{BadSizes, Index, Sizes};
+
+/// A SHA-256 digest.
+pub type Digest = [u8; 32];
+
+/// The most keys that one batch may hold; every length in this crate is bounded by it before anything is allocated.
+pub const MAX_KEYS: usize = 256;

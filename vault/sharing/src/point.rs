@@ -4,6 +4,9 @@ use k256::elliptic_curve::PrimeField;
 use k256::elliptic_curve::sec1::{FromEncodedPoint, ToEncodedPoint};
 use k256::{AffinePoint, EncodedPoint, ProjectivePoint, PublicKey, Scalar};
 
+/// Bytes of the uncompressed form x | y.
+pub(crate) const POINT_BYTES: usize = 64;
+
 /// A point on the curve, never the identity. Compares and hashes by its uncompressed coordinates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Point(AffinePoint);

@@ -1,0 +1,170 @@
+//! Multi-exponentiation of public points by public scalars, in variable time (Pippenger's buckets, signed digits).
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use k256::elliptic_curve::group::Curve;
+use k256::elliptic_curve::{Group, PrimeField};
+use k256::{AffinePoint, ProjectivePoint, Scalar};
+
+/// Sum of scalar * point over the pairs; the longer list's rest is ignored. Short scalars cost in proportion.
+pub fn multi_exponentiate(points: &[AffinePoint], scalars: &[Scalar]) -> ProjectivePoint {
+    let bytes: Vec<[u8; 32]> = scalars.iter().take(points.len()).map(|s| s.to_repr().into()).collect();
+    let bits = bytes.iter().map(bit_length).max().unwrap_or(0);
+    let width = window(bytes.len(), bits);
+    let windows = (bits + 1).div_ceil(width);
+    let digits: Vec<i32> = bytes.iter().flat_map(|b| signed_digits(b, width, windows)).collect();
+    let mut sum = ProjectivePoint::IDENTITY;
+    for w in (0..windows).rev() {
+        for _ in 0..width {
+            sum = sum.double();
+        }
+        let column = digits.iter().skip(w).step_by(windows.max(1));
+        sum += bucket_sum(points, column, width);
+    }
+    sum
+}
+
+/// scalar * point in variable time.
+pub fn mul_vartime(point: &ProjectivePoint, scalar: &Scalar) -> ProjectivePoint {
+    const WIDTH: usize = 5;
+    let bytes: [u8; 32] = scalar.to_repr().into();
+    let windows = (bit_length(&bytes) + 1).div_ceil(WIDTH);
+    let mut multiples = Vec::with_capacity(1 << (WIDTH - 1));
+    let mut multiple = *point;
+    for _ in 0..1 << (WIDTH - 1) {
+        multiples.push(multiple);
+        multiple += point;
+    }
+    let mut sum = ProjectivePoint::IDENTITY;
+    let digits: Vec<i32> = signed_digits(&bytes, WIDTH, windows).collect();
+    for digit in digits.iter().rev() {
+        for _ in 0..WIDTH {
+            sum = sum.double();
+        }
+        if let Some(multiple) = (digit.unsigned_abs() as usize).checked_sub(1).and_then(|d| multiples.get(d)) {
+            if *digit < 0 { sum -= multiple } else { sum += multiple }
+        }
+    }
+    sum
+}
+
+/// factor * point for a small public factor, by doubling and adding.
+pub fn small_multiple(point: &ProjectivePoint, factor: u128) -> ProjectivePoint {
+    let mut sum = ProjectivePoint::IDENTITY;
+    for bit in (0..128 - factor.leading_zeros()).rev() {
+        sum = sum.double();
+        if factor >> bit & 1 == 1 {
+            sum += point;
+        }
+    }
+    sum
+}
+
+/// All points in affine form with one inversion; the identity stays the identity.
+pub fn normalise(points: &[ProjectivePoint]) -> Vec<AffinePoint> {
+    let mut affine = vec![AffinePoint::IDENTITY; points.len()];
+    // The library's batch inversion is defined without identities only in later versions: keep them out.
+    if points.iter().any(|p| bool::from(p.is_identity())) {
+        return points.iter().map(ProjectivePoint::to_affine).collect();
+    }
+    ProjectivePoint::batch_normalize(points, &mut affine);
+    affine
+}
+
+fn bit_length(bytes: &[u8; 32]) -> usize {
+    let zeros = bytes.iter().take_while(|b| **b == 0).count();
+    let top = bytes.get(zeros).map_or(0, |b| b.leading_zeros() as usize);
+    if zeros == 32 { 0 } else { 256 - 8 * zeros - top }
+}
+
+/// The window that minimises additions: per window one per point and two per bucket, and `width` doublings.
+fn window(points: usize, bits: usize) -> usize {
+    let cost = |w: &usize| (bits + 1).div_ceil(*w) * (2 * points + 3 * (2 << (w - 1)) + 2 * w);
+    (3..=13).min_by_key(cost).unwrap_or(3)
+}
+
+/// Digits in -2^(w-1)..=2^(w-1), lowest first, `windows` of them.
+fn signed_digits(bytes: &[u8; 32], width: usize, windows: usize) -> impl Iterator<Item = i32> {
+    let mut little = [0u64; 5];
+    for (limb, chunk) in little.iter_mut().zip(bytes.rchunks(8)) {
+        *limb = chunk.iter().fold(0, |acc, byte| acc << 8 | u64::from(*byte));
+    }
+    let mut carry = 0i32;
+    (0..windows).map(move |w| {
+        let bit = w * width;
+        let low = little.get(bit / 64).copied().unwrap_or(0) >> (bit % 64);
+        let high = little.get(bit / 64 + 1).copied().unwrap_or(0);
+        let joined = if bit % 64 == 0 { low } else { low | high << (64 - bit % 64) };
+        let digit = (joined & ((1 << width) - 1)) as i32 + carry;
+        carry = i32::from(digit > 1 << (width - 1));
+        digit - (carry << width)
+    })
+}
+
+fn bucket_sum<'a>(points: &[AffinePoint], digits: impl Iterator<Item = &'a i32>, width: usize) -> ProjectivePoint {
+    let mut buckets = vec![ProjectivePoint::IDENTITY; 1 << (width - 1)];
+    for (point, digit) in points.iter().zip(digits) {
+        let slot = (digit.unsigned_abs() as usize).checked_sub(1);
+        if let Some(bucket) = slot.and_then(|s| buckets.get_mut(s)) {
+            if *digit < 0 { *bucket -= *point } else { *bucket += *point }
+        }
+    }
+    let (mut running, mut sum) = (ProjectivePoint::IDENTITY, ProjectivePoint::IDENTITY);
+    for bucket in buckets.iter().rev() {
+        running += bucket;
+        sum += running;
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scalar(seed: u64) -> Scalar {
+        let mut s = Scalar::from(seed + 7);
+        for _ in 0..9 {
+            s = s.square() + Scalar::from(seed ^ 0x9e37_79b9);
+        }
+        s
+    }
+
+    #[test]
+    fn buckets_agree_with_single_products_for_every_length_of_scalar() {
+        let g = ProjectivePoint::GENERATOR;
+        for count in [0usize, 1, 2, 7, 60] {
+            for kind in 0..4 {
+                let points: Vec<_> = (0..count as u64).map(|i| (g * scalar(i)).to_affine()).collect();
+                let scalars: Vec<_> = (0..count as u64)
+                    .map(|i| match kind {
+                        0 => scalar(i + 99),
+                        1 => -Scalar::from(i),
+                        2 => Scalar::from(u128::MAX - u128::from(i)),
+                        _ => Scalar::from(i),
+                    })
+                    .collect();
+                let plain: ProjectivePoint = points.iter().zip(&scalars).map(|(p, s)| *p * *s).sum();
+                assert_eq!(multi_exponentiate(&points, &scalars), plain, "{count} points, kind {kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn single_and_small_products_agree_with_the_library() {
+        let g = ProjectivePoint::GENERATOR;
+        for s in [Scalar::ZERO, Scalar::ONE, -Scalar::ONE, scalar(1), scalar(2), Scalar::from(u128::MAX)] {
+            assert_eq!(mul_vartime(&g, &s), g * s);
+        }
+        for f in [0u128, 1, 2, 9, 255, 1 << 77, u128::MAX] {
+            assert_eq!(small_multiple(&g, f), g * Scalar::from(f));
+        }
+    }
+
+    #[test]
+    fn normalising_keeps_the_identity() {
+        let g = ProjectivePoint::GENERATOR;
+        let mixed = [g, ProjectivePoint::IDENTITY, g.double()];
+        assert_eq!(normalise(&mixed), mixed.iter().map(ProjectivePoint::to_affine).collect::<Vec<_>>());
+    }
+}
