@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod deny;
+pub mod frame;
 pub mod request;
 pub mod response;
 
