@@ -1,1 +1,31 @@
 //! The secret half of key generation, sans-IO: scalars, bivariate polynomials, AVSS and DKG participant.
+//!
+//! Asynchronous verifiable secret sharing of Cachin, Kursawe, Lysyanskaya and Strobl (CCS 2002, section 3) with degree
+//! k-1 in both variables, summed over a qualified set and opened after it is fixed. The crate refuses to hand out a
+//! polynomial or a share except as the messages and records listed in [`Output`]; its secrets can't be printed, cloned
+//! or compared. Time does not occur, randomness is given, and the caller guarantees: authenticated, confidential
+//! channels between members; that each output is carried out in order, a record being durable before what follows it
+//! leaves; that a qualified set comes with its certificate checked; and that the stack is wiped after each call.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod candidate;
+mod dealing;
+mod instance;
+mod message;
+mod opening;
+mod participant;
+mod points;
+mod polynomial;
+mod rows;
+mod run;
+mod secret;
+mod table;
+
+pub use message::{BadPromise, Input, Kind, Output, Promise, Reason, Record, Shares};
+pub use participant::Participant;
+pub use run::{BadRun, Run};
+pub use secret::{SecretBytes, SecretScalars};
+pub use torus_sharing::{Digest, Index, PublishedKeys, QualifiedSet, Sizes};

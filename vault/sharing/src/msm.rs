@@ -95,7 +95,7 @@ fn signed_digits(bytes: &[u8; 32], width: usize, windows: usize) -> impl Iterato
         let bit = w * width;
         let low = little.get(bit / 64).copied().unwrap_or(0) >> (bit % 64);
         let high = little.get(bit / 64 + 1).copied().unwrap_or(0);
-        let joined = if bit % 64 == 0 { low } else { low | high << (64 - bit % 64) };
+        let joined = if bit.is_multiple_of(64) { low } else { low | high << (64 - bit % 64) };
         let digit = (joined & ((1 << width) - 1)) as i32 + carry;
         carry = i32::from(digit > 1 << (width - 1));
         digit - (carry << width)

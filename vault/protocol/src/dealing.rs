@@ -1,0 +1,56 @@
+//! A dealer's secret: for each key two random bivariate polynomials of degree k-1 in both variables.
+//!
+//! Cachin et al. 2002, section 3.3, "Send": f holds the secret at (0, 0), f' blinds the commitments.
+
+use alloc::vec::Vec;
+
+use k256::Scalar;
+use rand_core::CryptoRngCore;
+use torus_sharing::{BadMatrix, Index, Matrix, normalise};
+
+use crate::polynomial::{column, row};
+use crate::rows::Rows;
+use crate::run::Run;
+use crate::secret::SecretScalars;
+use crate::table::Generators;
+
+/// Coefficients f_jl and f'_jl of all keys; lives only while the messages are written.
+pub(crate) struct Dealing {
+    run: Run,
+    f: SecretScalars,
+    blind: SecretScalars,
+}
+
+impl Dealing {
+    pub(crate) fn random(run: Run, rng: &mut dyn CryptoRngCore) -> Self {
+        let length = run.keys() * run.sizes().k() * run.sizes().k();
+        let (mut f, mut blind) = (SecretScalars::zeros(length), SecretScalars::zeros(length));
+        f.fill_random(rng);
+        blind.fill_random(rng);
+        Self { run, f, blind }
+    }
+
+    /// C_jl = f_jl G + f'_jl H.
+    pub(crate) fn commit(&self, generators: &Generators) -> Result<Matrix, BadMatrix> {
+        let pairs = self.f.as_slice().iter().zip(self.blind.as_slice());
+        let points: Vec<_> = pairs.map(|(s, blind)| generators.pedersen(s, blind)).collect();
+        Matrix::from_points(self.run.sizes(), self.run.keys(), normalise(&points))
+    }
+
+    /// a(y) = f(i, y), a'(y), b(x) = f(x, i), b'(x) of each key for one member.
+    pub(crate) fn rows_for(&self, member: Index) -> Rows {
+        let k = self.run.sizes().k();
+        let at = Scalar::from(u64::from(member.get()));
+        let mut rows = Rows::zeros(&self.run);
+        let keys = self.f.as_slice().chunks_exact(k * k).zip(self.blind.as_slice().chunks_exact(k * k));
+        for ((f, blind), out) in keys.zip(rows.by_key_mut()) {
+            let mut parts = out.chunks_exact_mut(k);
+            let polynomials: [(fn(&[Scalar], Scalar, &mut [Scalar]), &[Scalar]); 4] =
+                [(row, f), (row, blind), (column, f), (column, blind)];
+            for ((fill, polynomial), part) in polynomials.into_iter().zip(&mut parts) {
+                fill(polynomial, at, part);
+            }
+        }
+        rows
+    }
+}

@@ -1,0 +1,351 @@
+//! One dealing as one member sees it: the AVSS of Cachin et al. 2002, section 3.3, with the one quorum q.
+//!
+//! Echo threshold q, amplification at k readies, Shared at q readies. With rows of its own a member checks others'
+//! points in the field; without, it fetches the matrix by digest, checks points on the curve and interpolates. It needs
+//! nothing from the dealer and blames nobody.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use rand_core::CryptoRngCore;
+use torus_sharing::{Digest, Index, Matrix};
+
+use crate::candidate::{Candidate, Members, Vote};
+use crate::message::{Kind, Output, Promise, Reason, Record};
+use crate::rows::Rows;
+use crate::run::Run;
+use crate::secret::SecretBytes;
+use crate::table::Generators;
+
+/// A request is answered so often per member and dealing: its restarts are few, a flood is endless.
+const ANSWERS: u8 = 8;
+const WANT_MATRIX: u8 = 1;
+const WANT_POINTS: u8 = 2;
+
+/// What every dealing of a participant shares.
+pub(crate) struct Context<'a> {
+    pub(crate) run: &'a Run,
+    pub(crate) generators: &'a Generators,
+    pub(crate) rng: &'a mut dyn CryptoRngCore,
+    pub(crate) out: Vec<Output>,
+}
+
+impl Context<'_> {
+    pub(crate) fn fault(&mut self, from: Index, reason: Reason) {
+        self.out.push(Output::Fault { from, reason });
+    }
+}
+
+/// The state of one dealing.
+pub(crate) struct Instance {
+    dealer: Index,
+    /// Whether this member may echo and become ready; after a restart it may not, except where it had promised.
+    takes_part: bool,
+    sent: bool,
+    ready: bool,
+    shared: bool,
+    echo_seen: Members,
+    ready_seen: Members,
+    qualified: Option<Digest>,
+    /// At most one digest per member's Echo and one per its Ready, one from the dealer's Send and the log's.
+    candidates: Vec<Candidate>,
+    answered: Vec<u8>,
+}
+
+impl Instance {
+    pub(crate) fn new(run: &Run, dealer: Index, takes_part: bool) -> Self {
+        Self {
+            dealer,
+            takes_part,
+            sent: false,
+            ready: false,
+            shared: false,
+            echo_seen: Members::default(),
+            ready_seen: Members::default(),
+            qualified: None,
+            candidates: Vec::new(),
+            answered: run.sizes().members().map(|_| 0).collect(),
+        }
+    }
+
+    /// This member's own dealing: what it would send itself.
+    pub(crate) fn deal(&mut self, ctx: &mut Context<'_>, digest: Digest, matrix: Arc<Matrix>, rows: Rows) {
+        self.sent = true;
+        self.echo(ctx, digest, matrix, rows);
+    }
+
+    /// Goes on from a promise: the Ready it stands for is repeated.
+    pub(crate) fn resume(&mut self, ctx: &mut Context<'_>, promise: Promise) {
+        let Some(rows) = Rows::parse(ctx.run, promise.rows.as_slice()) else { return };
+        self.takes_part = true;
+        // Whether it echoed before is unknown here: it does not again, nor does it accept a Send.
+        self.sent = true;
+        let candidate = self.candidate(ctx.run, promise.digest);
+        candidate.matrix = Some(promise.matrix);
+        candidate.hold(ctx.run, rows);
+        self.send_ready(ctx, promise.digest);
+    }
+
+    /// A message of an authenticated member other than this one.
+    pub(crate) fn handle(&mut self, ctx: &mut Context<'_>, from: Index, kind: Kind, digest: Digest, body: &[u8]) {
+        let result = match kind {
+            Kind::Send => self.on_send(ctx, from, digest, body),
+            Kind::Echo => self.on_vote(ctx, from, Vote::Echo, digest, body),
+            Kind::Ready => self.on_vote(ctx, from, Vote::Ready, digest, body),
+            Kind::Need => self.on_need(ctx, from, digest, body),
+            Kind::Matrix => self.on_matrix(ctx, from, digest, body),
+            Kind::Points => self.on_points(ctx, from, digest, body),
+        };
+        if let Err(reason) = result {
+            ctx.fault(from, reason);
+        }
+        self.progress(ctx);
+    }
+
+    /// The log qualified this dealing with this digest: other digests are forgotten, the rows are fetched if missing.
+    pub(crate) fn qualify(&mut self, ctx: &mut Context<'_>, digest: Digest) {
+        self.qualified = Some(digest);
+        self.candidates.retain(|candidate| candidate.digest == digest);
+        self.candidate(ctx.run, digest);
+        self.progress(ctx);
+    }
+
+    /// The qualified dealing's rows and matrix, once complete.
+    pub(crate) fn complete(&self) -> Option<(&Rows, &Arc<Matrix>)> {
+        let digest = self.qualified?;
+        let candidate = self.candidates.iter().find(|candidate| candidate.digest == digest)?;
+        Some((candidate.rows()?, candidate.matrix.as_ref()?))
+    }
+
+    fn on_send(&mut self, ctx: &mut Context<'_>, from: Index, digest: Digest, body: &[u8]) -> Result<(), Reason> {
+        if from != self.dealer {
+            return Err(Reason::NotTheDealer);
+        }
+        // The first counts, valid or not; a restarted member waits for the others' points.
+        if self.sent || !self.takes_part {
+            return Ok(());
+        }
+        self.sent = true;
+        let run = ctx.run;
+        let length = Matrix::byte_length(run.sizes(), run.keys());
+        let (matrix, rows) = body.split_at_checked(length).ok_or(Reason::Malformed)?;
+        if rows.len() != Rows::byte_length(run) {
+            return Err(Reason::Malformed);
+        }
+        let matrix = self.parse_matrix(run, digest, matrix)?;
+        let rows = Rows::parse(run, rows).ok_or(Reason::Malformed)?;
+        if !rows.verify(run, &matrix, ctx.generators, ctx.rng) {
+            return Err(Reason::BadRows);
+        }
+        self.echo(ctx, digest, matrix, rows);
+        Ok(())
+    }
+
+    fn echo(&mut self, ctx: &mut Context<'_>, digest: Digest, matrix: Arc<Matrix>, rows: Rows) {
+        let run = *ctx.run;
+        let dealer = self.dealer;
+        if self.qualified.is_some_and(|qualified| qualified != digest) {
+            return;
+        }
+        let candidate = self.candidate(&run, digest);
+        candidate.matrix = Some(matrix);
+        if candidate.rows().is_none() {
+            let refused = candidate.hold(&run, rows);
+            refused.into_iter().for_each(|from| ctx.fault(from, Reason::BadPoints));
+        }
+        let candidate = self.candidate(&run, digest);
+        ctx.out.push(Output::Persist(Record::Echoed { dealer, digest }));
+        candidate.echoes.insert(run.me());
+        send_points(ctx, candidate, dealer, Kind::Echo);
+        self.echo_seen.insert(run.me());
+        self.progress(ctx);
+    }
+
+    fn on_vote(
+        &mut self,
+        ctx: &mut Context<'_>,
+        from: Index,
+        vote: Vote,
+        digest: Digest,
+        body: &[u8],
+    ) -> Result<(), Reason> {
+        let seen = if vote == Vote::Echo { &mut self.echo_seen } else { &mut self.ready_seen };
+        if !seen.insert(from) {
+            // A repeated Ready comes from a member that restarted, and may have lost our question.
+            if let Some(candidate) = self.existing(digest).filter(|c| vote == Vote::Ready && c.rows().is_none()) {
+                candidate.asked_matrix.remove(from);
+                candidate.asked_points.remove(from);
+            }
+            return Ok(());
+        }
+        if self.qualified.is_some_and(|qualified| qualified != digest) {
+            return Ok(());
+        }
+        self.candidate(ctx.run, digest).add(ctx.run, from, vote, body)
+    }
+
+    fn on_need(&mut self, ctx: &mut Context<'_>, from: Index, digest: Digest, body: &[u8]) -> Result<(), Reason> {
+        let [wanted @ 1..=3] = body else { return Err(Reason::Malformed) };
+        let dealer = self.dealer;
+        let answered = self.answered.get_mut(from.slot()).ok_or(Reason::Outside)?;
+        let Some(candidate) = self.candidates.iter_mut().find(|candidate| candidate.digest == digest) else {
+            return Ok(());
+        };
+        if *answered >= ANSWERS {
+            return Err(Reason::Flood);
+        }
+        *answered += 1;
+        if let Some(matrix) = candidate.matrix.as_ref().filter(|_| wanted & WANT_MATRIX != 0) {
+            let body = SecretBytes::from_vec(matrix.as_bytes().to_vec());
+            ctx.out.push(Output::Send { to: from, dealer, kind: Kind::Matrix, digest, body });
+        }
+        if wanted & WANT_POINTS != 0
+            && let Some(owed) = candidate.owed(from)
+        {
+            let body = copy(owed);
+            ctx.out.push(Output::Send { to: from, dealer, kind: Kind::Points, digest, body });
+        }
+        Ok(())
+    }
+
+    fn on_matrix(&mut self, ctx: &mut Context<'_>, from: Index, digest: Digest, body: &[u8]) -> Result<(), Reason> {
+        let run = *ctx.run;
+        let wanted = self.existing(digest).ok_or(Reason::Unasked)?;
+        if !wanted.asked_matrix.contains(from) {
+            return Err(Reason::Unasked);
+        }
+        if wanted.matrix.is_none() {
+            let matrix = self.parse_matrix(&run, digest, body)?;
+            self.candidate(&run, digest).matrix = Some(matrix);
+        }
+        Ok(())
+    }
+
+    fn on_points(&mut self, ctx: &mut Context<'_>, from: Index, digest: Digest, body: &[u8]) -> Result<(), Reason> {
+        let wanted = self.existing(digest).ok_or(Reason::Unasked)?;
+        if !wanted.asked_points.contains(from) {
+            return Err(Reason::Unasked);
+        }
+        wanted.add(ctx.run, from, Vote::None, body)
+    }
+
+    fn progress(&mut self, ctx: &mut Context<'_>) {
+        let (run, dealer) = (*ctx.run, self.dealer);
+        let (q, k) = (run.sizes().q(), run.sizes().k());
+        let (takes_part, qualified) = (self.takes_part, self.qualified);
+        let voted = move |c: &Candidate| takes_part && (c.echoes.len() >= q || c.readies.len() >= k);
+        let mut promised = None;
+        let mut shared = None;
+        for candidate in &mut self.candidates {
+            let wanted = |c: &Candidate| voted(c) || qualified == Some(c.digest);
+            if candidate.rows().is_none() && wanted(candidate) {
+                if candidate.matrix.is_some() {
+                    let bad = candidate.check(&run, ctx.generators, ctx.rng);
+                    bad.into_iter().for_each(|from| ctx.fault(from, Reason::BadPoints));
+                }
+                if candidate.matrix.is_some()
+                    && wanted(candidate)
+                    && let Some(rows) = candidate.interpolate(&run)
+                {
+                    candidate.hold(&run, rows);
+                } else if wanted(candidate) {
+                    ask(ctx, candidate, dealer, qualified.is_some());
+                }
+            }
+            if candidate.rows().is_some() && !self.ready && voted(candidate) {
+                promised = Some(candidate.digest);
+            }
+            if candidate.readies.len() >= q {
+                shared = Some(candidate.digest);
+            }
+        }
+        if let Some(digest) = promised {
+            self.promise(ctx, digest);
+            return self.progress(ctx);
+        }
+        if let Some(digest) = shared.filter(|_| self.ready && !self.shared) {
+            self.shared = true;
+            ctx.out.push(Output::Shared { dealer, digest });
+        }
+    }
+
+    fn promise(&mut self, ctx: &mut Context<'_>, digest: Digest) {
+        let (run, dealer) = (*ctx.run, self.dealer);
+        let Some(candidate) = self.existing(digest) else { return };
+        let (Some(held), Some(matrix)) = (candidate.rows(), candidate.matrix.clone()) else { return };
+        let mut rows = SecretBytes::zeros(Rows::byte_length(&run));
+        held.write(rows.as_mut_slice());
+        ctx.out.push(Output::Persist(Record::Promise(Promise { dealer, digest, rows, matrix })));
+        self.send_ready(ctx, digest);
+    }
+
+    fn send_ready(&mut self, ctx: &mut Context<'_>, digest: Digest) {
+        let (me, dealer) = (ctx.run.me(), self.dealer);
+        self.ready = true;
+        self.ready_seen.insert(me);
+        if let Some(candidate) = self.existing(digest) {
+            candidate.readies.insert(me);
+            send_points(ctx, candidate, dealer, Kind::Ready);
+            ctx.out.push(Output::SignReady { dealer, digest });
+        }
+    }
+
+    fn parse_matrix(&self, run: &Run, digest: Digest, bytes: &[u8]) -> Result<Arc<Matrix>, Reason> {
+        let matrix = Matrix::parse(run.sizes(), run.keys(), bytes).map_err(|_| Reason::Malformed)?;
+        if matrix.digest(&run.sid(self.dealer)) != digest {
+            return Err(Reason::WrongDigest);
+        }
+        Ok(Arc::new(matrix))
+    }
+
+    fn existing(&mut self, digest: Digest) -> Option<&mut Candidate> {
+        self.candidates.iter_mut().find(|candidate| candidate.digest == digest)
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the position was found or has just been pushed")]
+    fn candidate(&mut self, run: &Run, digest: Digest) -> &mut Candidate {
+        let position = self.candidates.iter().position(|candidate| candidate.digest == digest).unwrap_or_else(|| {
+            self.candidates.push(Candidate::new(run, digest));
+            self.candidates.len() - 1
+        });
+        &mut self.candidates[position]
+    }
+}
+
+/// The points owed to every other member, as a vote.
+fn send_points(ctx: &mut Context<'_>, candidate: &mut Candidate, dealer: Index, kind: Kind) {
+    let digest = candidate.digest;
+    for to in ctx.run.others() {
+        if let Some(owed) = candidate.owed(to) {
+            let body = copy(owed);
+            ctx.out.push(Output::Send { to, dealer, kind, digest, body });
+        }
+    }
+}
+
+/// Asks t+1 of those who voted for the digest for its matrix, one of them honest; once the log has qualified it, anyone
+/// for the matrix and everyone for points.
+fn ask(ctx: &mut Context<'_>, candidate: &mut Candidate, dealer: Index, everyone: bool) {
+    let digest = candidate.digest;
+    let enough = ctx.run.sizes().t() + 1;
+    let few = candidate.points_held() < ctx.run.sizes().k();
+    for to in ctx.run.others() {
+        let voter = candidate.echoes.contains(to) || candidate.readies.contains(to);
+        let matrix = candidate.matrix.is_none()
+            && (voter || everyone)
+            && (everyone || candidate.asked_matrix.len() < enough)
+            && candidate.asked_matrix.insert(to);
+        let points = everyone && few && candidate.asked_points.insert(to);
+        let wanted = if matrix { WANT_MATRIX } else { 0 } | if points { WANT_POINTS } else { 0 };
+        if wanted != 0 {
+            let body = SecretBytes::from_vec(alloc::vec![wanted]);
+            ctx.out.push(Output::Send { to, dealer, kind: Kind::Need, digest, body });
+        }
+    }
+}
+
+fn copy(bytes: &SecretBytes) -> SecretBytes {
+    let mut out = SecretBytes::zeros(bytes.as_slice().len());
+    out.as_mut_slice().copy_from_slice(bytes.as_slice());
+    out
+}

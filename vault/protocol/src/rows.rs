@@ -1,0 +1,150 @@
+//! One member's rows and columns of one dealing, and the points that it owes and expects.
+
+use alloc::vec::Vec;
+
+use k256::Scalar;
+use rand_core::CryptoRngCore;
+use torus_sharing::{Index, IndexSet, Matrix, multi_exponentiate};
+use zeroize::Zeroize;
+
+use crate::points::{POINT_LENGTH, coefficient};
+use crate::polynomial::evaluate;
+use crate::run::Run;
+use crate::secret::{SecretBytes, SecretScalars, read_scalar, write_scalar};
+use crate::table::Generators;
+
+const SCALAR: usize = 32;
+
+/// For each key a, a', b, b' with k coefficients each: a(y) = f(i, y), b(x) = f(x, i).
+pub(crate) struct Rows {
+    k: usize,
+    scalars: SecretScalars,
+}
+
+impl Rows {
+    pub(crate) fn byte_length(run: &Run) -> usize {
+        run.keys() * 4 * run.sizes().k() * SCALAR
+    }
+
+    pub(crate) fn zeros(run: &Run) -> Self {
+        let k = run.sizes().k();
+        Self { k, scalars: SecretScalars::zeros(run.keys() * 4 * k) }
+    }
+
+    /// Exactly 4k canonical scalars a key: other degrees have other lengths.
+    pub(crate) fn parse(run: &Run, bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != Self::byte_length(run) {
+            return None;
+        }
+        let mut rows = Self::zeros(run);
+        for (scalar, chunk) in rows.scalars.as_mut_slice().iter_mut().zip(bytes.chunks_exact(SCALAR)) {
+            *scalar = read_scalar(chunk)?;
+        }
+        Some(rows)
+    }
+
+    /// The bytes that `parse` takes, into place.
+    pub(crate) fn write(&self, out: &mut [u8]) {
+        for (scalar, chunk) in self.scalars.as_slice().iter().zip(out.chunks_exact_mut(SCALAR)) {
+            write_scalar(scalar, chunk);
+        }
+    }
+
+    pub(crate) fn by_key_mut(&mut self) -> impl Iterator<Item = &mut [Scalar]> {
+        let k = self.k;
+        self.scalars.as_mut_slice().chunks_exact_mut(4 * k)
+    }
+
+    fn by_key(&self) -> impl Iterator<Item = &[Scalar]> {
+        self.scalars.as_slice().chunks_exact(4 * self.k)
+    }
+
+    /// a(0) and a'(0) of each key: this member's part of the share.
+    pub(crate) fn shares(&self) -> impl Iterator<Item = (&Scalar, &Scalar)> {
+        let k = self.k;
+        self.by_key().filter_map(move |key| Some((key.first()?, key.get(k)?)))
+    }
+
+    /// Cachin's verify-poly for the whole batch by one random combination: every equation has its own fresh 128-bit
+    /// coefficient. A wrong row passes with probability 2^-128.
+    pub(crate) fn verify(
+        &self,
+        run: &Run,
+        matrix: &Matrix,
+        generators: &Generators,
+        rng: &mut dyn CryptoRngCore,
+    ) -> bool {
+        let k = self.k;
+        let powers = powers(run.me(), k);
+        let (mut left, mut left_blind) = (Scalar::ZERO, Scalar::ZERO);
+        let mut scalars = Vec::with_capacity(matrix.points().len());
+        let mut coefficients = Vec::with_capacity(2 * k);
+        for key in self.by_key() {
+            coefficients.clear();
+            coefficients.extend((0..2 * k).map(|_| coefficient(rng)));
+            let (of_rows, of_columns) = coefficients.split_at_checked(k).unwrap_or_default();
+            // Part 0 is a, 1 is a', 2 is b, 3 is b'.
+            for (part, values) in key.chunks_exact(k).enumerate() {
+                let weights = if part < 2 { of_rows } else { of_columns };
+                let sum: Scalar = weights.iter().zip(values).map(|(w, v)| *w * v).sum();
+                if part % 2 == 0 { left += sum } else { left_blind += sum }
+            }
+            for (power_j, of_column) in powers.iter().zip(of_columns) {
+                for (power_l, of_row) in powers.iter().zip(of_rows) {
+                    scalars.push(*of_row * power_j + *of_column * power_l);
+                }
+            }
+        }
+        let right = multi_exponentiate(matrix.points(), &scalars);
+        let ok = generators.pedersen(&left, &left_blind) == right;
+        left.zeroize();
+        left_blind.zeroize();
+        ok
+    }
+
+    /// What this member owes another: alpha = a(m), alpha', beta = b(m), beta' of each key.
+    pub(crate) fn points_for(&self, member: Index) -> SecretBytes {
+        let at = Scalar::from(u64::from(member.get()));
+        let mut out = SecretBytes::zeros(self.scalars.len() / (4 * self.k) * POINT_LENGTH);
+        let polynomials = self.scalars.as_slice().chunks_exact(self.k);
+        for (polynomial, chunk) in polynomials.zip(out.as_mut_slice().chunks_exact_mut(SCALAR)) {
+            if let Some(mut value) = evaluate(polynomial, at) {
+                write_scalar(&value, chunk);
+                value.zeroize();
+            }
+        }
+        out
+    }
+
+    /// Rows from the verified points of exactly k members: the row from their betas, the column from their alphas.
+    pub(crate) fn interpolate(run: &Run, points: &[(Index, &SecretBytes)]) -> Option<Self> {
+        let k = run.sizes().k();
+        let set = IndexSet::new(run.sizes(), points.iter().map(|(member, _)| *member).collect()).ok()?;
+        if points.len() != k {
+            return None;
+        }
+        let basis = set.basis();
+        let mut rows = Self::zeros(run);
+        for (basis, (_, bytes)) in basis.iter().zip(points) {
+            let received = bytes.as_slice().chunks_exact(POINT_LENGTH);
+            for (key, point) in rows.by_key_mut().zip(received) {
+                // alpha, alpha', beta, beta' belong to b, b', a, a'.
+                for (position, value) in point.chunks_exact(SCALAR).enumerate() {
+                    let mut value = read_scalar(value)?;
+                    let part = key.chunks_exact_mut(k).nth((position + 2) % 4)?;
+                    for (coefficient, factor) in part.iter_mut().zip(basis) {
+                        *coefficient += *factor * value;
+                    }
+                    value.zeroize();
+                }
+            }
+        }
+        Some(rows)
+    }
+}
+
+/// i^0 .. i^(k-1).
+pub(crate) fn powers(i: Index, k: usize) -> Vec<Scalar> {
+    let at = Scalar::from(u64::from(i.get()));
+    core::iter::successors(Some(Scalar::ONE), |power| Some(*power * at)).take(k).collect()
+}

@@ -1,0 +1,160 @@
+//! Containers of secrets: filled in place, wiped when dropped, impossible to print, clone, compare or serialise.
+//!
+//! ```compile_fail
+//! fn print(secret: &torus_protocol::SecretScalars) -> String { format!("{secret:?}") }
+//! ```
+//! ```compile_fail
+//! fn copy(secret: &torus_protocol::SecretScalars) -> torus_protocol::SecretScalars { secret.clone() }
+//! ```
+//! ```compile_fail
+//! fn same(a: &torus_protocol::SecretScalars, b: &torus_protocol::SecretScalars) -> bool { a == b }
+//! ```
+//! ```compile_fail
+//! fn print(secret: &torus_protocol::SecretBytes) -> String { format!("{secret:?}") }
+//! ```
+//! ```compile_fail
+//! fn copy(secret: &torus_protocol::SecretBytes) -> torus_protocol::SecretBytes { secret.clone() }
+//! ```
+//! ```compile_fail
+//! fn same(a: &torus_protocol::SecretBytes, b: &torus_protocol::SecretBytes) -> bool { a == b }
+//! ```
+//! ```compile_fail
+//! fn print(output: &torus_protocol::Output) -> String { format!("{output:?}") }
+//! ```
+//! ```compile_fail
+//! fn print(member: &torus_protocol::Participant) -> String { format!("{member:?}") }
+//! ```
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use k256::Scalar;
+use k256::elliptic_curve::PrimeField;
+use rand_core::CryptoRngCore;
+use zeroize::{Zeroize, Zeroizing};
+
+/// Secret scalars on the heap, never moved once allocated.
+pub struct SecretScalars(Box<[Scalar]>);
+
+impl SecretScalars {
+    /// So many zeros, to be filled in place.
+    pub(crate) fn zeros(length: usize) -> Self {
+        Self(vec![Scalar::ZERO; length].into_boxed_slice())
+    }
+
+    /// Overwrites every scalar with a uniform one (by rejection: the chance that a draw is above the order is 2^-128).
+    pub(crate) fn fill_random(&mut self, rng: &mut dyn CryptoRngCore) {
+        let mut bytes = Zeroizing::new([0u8; 32]);
+        for scalar in &mut self.0 {
+            loop {
+                rng.fill_bytes(bytes.as_mut());
+                if let Some(drawn) = Option::from(Scalar::from_repr((*bytes).into())) {
+                    *scalar = drawn;
+                    break;
+                }
+            }
+        }
+    }
+
+    /// How many scalars.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Writes the scalar at a position as 32 big-endian bytes into the caller's buffer; false if there is none.
+    pub fn write(&self, position: usize, out: &mut [u8; 32]) -> bool {
+        let Some(scalar) = self.0.get(position) else { return false };
+        write_scalar(scalar, out);
+        true
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Scalar] {
+        &self.0
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [Scalar] {
+        &mut self.0
+    }
+}
+
+impl Drop for SecretScalars {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// Secret bytes on the heap, of a length fixed when allocated.
+pub struct SecretBytes(Vec<u8>);
+
+impl SecretBytes {
+    /// So many zeros, to be filled in place.
+    pub fn zeros(length: usize) -> Self {
+        Self(vec![0; length])
+    }
+
+    /// Takes bytes over; the caller has made no other copy.
+    pub fn from_vec(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// To read.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// To fill in place.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// 32 big-endian bytes into place.
+pub(crate) fn write_scalar(scalar: &Scalar, out: &mut [u8]) {
+    let mut bytes: [u8; 32] = scalar.to_repr().into();
+    for (to, from) in out.iter_mut().zip(bytes.iter()) {
+        *to = *from;
+    }
+    bytes.zeroize();
+}
+
+/// A canonical scalar from 32 bytes; whether the bytes were canonical is the one thing that may leak.
+pub(crate) fn read_scalar(bytes: &[u8]) -> Option<Scalar> {
+    let mut array = Zeroizing::new([0u8; 32]);
+    if bytes.len() != array.len() {
+        return None;
+    }
+    array.copy_from_slice(bytes);
+    Option::from(Scalar::from_repr((*array).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scalar_at_or_above_the_order_or_of_another_length_is_refused() {
+        let mut order = [0xff; 32];
+        order[15] = 0xfe;
+        order[16..].copy_from_slice(&[
+            0xba, 0xae, 0xdc, 0xe6, 0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41,
+        ]);
+        assert!(read_scalar(&order).is_none());
+        assert!(read_scalar(&[0xff; 32]).is_none());
+        order[31] = 0x40;
+        assert!(read_scalar(&order) == Some(-Scalar::ONE));
+        assert!(read_scalar(&order[..31]).is_none());
+        assert!(read_scalar(&[0; 33]).is_none());
+    }
+}
