@@ -1,0 +1,109 @@
+//! Vault-to-vault envelopes and nodes' statements over libp2p, between the pinned members of the config only.
+//!
+//! Every message is one request to one peer, repeated until the peer's node says that its vault has taken it. The
+//! transport authenticates nodes; what is inside is sealed and signed by vaults, so a peer can only delay.
+
+mod codec;
+mod swarm;
+
+use std::time::Duration;
+
+use libp2p::identity::Keypair;
+use libp2p::{Multiaddr, PeerId};
+use tokio::sync::{mpsc, oneshot, watch};
+use torus_statement::Index;
+
+/// Most bytes of a message.
+pub const MAX_MESSAGE: usize = torus_statement::envelope::MAX_ENVELOPE + (64 << 10);
+/// Most messages that wait for one peer; a new one beyond is refused, and key generation repeats it later.
+const QUEUE: usize = 4096;
+/// Messages to one peer that may be unacknowledged at a time.
+const IN_FLIGHT: usize = 16;
+/// How long a peer may take to acknowledge before the message is sent again.
+const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A member to talk to.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// His index.
+    pub index: Index,
+    /// Pinned by the key certificate.
+    pub id: PeerId,
+    /// Where he listens.
+    pub address: Multiaddr,
+}
+
+/// A message from a pinned member.
+#[derive(Debug)]
+pub struct Inbound {
+    /// Who sent it.
+    pub from: Index,
+    /// The message.
+    pub bytes: Vec<u8>,
+    /// To be acknowledged once the vault has taken it (or will never take it); dropping it makes the sender repeat.
+    pub ack: Ack,
+}
+
+/// Acknowledges one message.
+#[derive(Debug)]
+pub struct Ack(oneshot::Sender<()>);
+
+/// Sends messages to members.
+#[derive(Clone)]
+pub struct P2p {
+    out: mpsc::Sender<(Index, Vec<u8>)>,
+    connected: watch::Receiver<usize>,
+}
+
+/// Why the transport cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum P2pError {
+    /// The listen address cannot be used.
+    #[error("cannot listen on {0} for other members ({1}); is the port free?")]
+    Listen(Multiaddr, String),
+    /// The transport cannot be built.
+    #[error("the p2p transport cannot be built: {0}")]
+    Build(String),
+}
+
+/// Listens, connects to all peers, and keeps connecting. Inbound messages go to the returned receiver.
+pub fn start(
+    key: Keypair,
+    listen: Multiaddr,
+    peers: Vec<Peer>,
+) -> Result<(P2p, mpsc::Receiver<Inbound>), P2pError> {
+    let (out, outgoing) = mpsc::channel(QUEUE);
+    let (inbound, incoming) = mpsc::channel(64);
+    let (count, connected) = watch::channel(0);
+    let task = swarm::Task::new(key, listen, peers, outgoing, inbound, count)?;
+    tokio::spawn(task.run());
+    Ok((P2p { out, connected }, incoming))
+}
+
+/// The peer id of a member's certified p2p key.
+pub fn peer_id(p2p_key: &[u8; 32]) -> Option<PeerId> {
+    let key = libp2p::identity::ed25519::PublicKey::try_from_bytes(p2p_key).ok()?;
+    Some(PeerId::from_public_key(&key.into()))
+}
+
+impl Ack {
+    /// Tells the sender that he need not repeat.
+    pub fn accept(self) {
+        // The sender may be gone; then he repeats, which is harmless.
+        let _ = self.0.send(());
+    }
+}
+
+impl P2p {
+    /// Queues a message; waits while the transport is busy.
+    pub async fn send(&self, to: Index, bytes: Vec<u8>) {
+        if self.out.send((to, bytes)).await.is_err() {
+            tracing::error!("the p2p task has ended");
+        }
+    }
+
+    /// How many members are connected.
+    pub fn connected(&self) -> usize {
+        *self.connected.borrow()
+    }
+}

@@ -1,0 +1,205 @@
+//! The task that owns the swarm: dials pinned peers, keeps a queue for each, repeats what is not acknowledged.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use libp2p::allow_block_list::{self, AllowedPeers};
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::futures::stream::FuturesUnordered;
+use libp2p::futures::{FutureExt, StreamExt};
+use libp2p::identity::Keypair;
+use libp2p::request_response::{self, Event, Message, OutboundRequestId, ProtocolSupport, ResponseChannel};
+use libp2p::swarm::{NetworkBehaviour, SwarmEvent, dial_opts::DialOpts};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, noise, tcp, yamux};
+use tokio::sync::{mpsc, oneshot, watch};
+use torus_statement::Index;
+
+use super::codec::Messages;
+use super::{ACK_TIMEOUT, Ack, IN_FLIGHT, Inbound, P2pError, Peer, QUEUE};
+
+const REDIAL: Duration = Duration::from_secs(1);
+
+#[derive(NetworkBehaviour)]
+struct Behaviour {
+    messages: request_response::Behaviour<Messages>,
+    // Only members get past the handshake, and each only a few connections.
+    members: allow_block_list::Behaviour<AllowedPeers>,
+    limits: connection_limits::Behaviour,
+}
+
+struct Link {
+    peer: Peer,
+    queue: VecDeque<Arc<Vec<u8>>>,
+    in_flight: HashMap<OutboundRequestId, Arc<Vec<u8>>>,
+    connections: usize,
+}
+
+type Answer = libp2p::futures::future::BoxFuture<'static, Option<ResponseChannel<()>>>;
+
+pub(super) struct Task {
+    swarm: Swarm<Behaviour>,
+    links: HashMap<PeerId, Link>,
+    by_index: HashMap<Index, PeerId>,
+    outgoing: mpsc::Receiver<(Index, Vec<u8>)>,
+    inbound: mpsc::Sender<Inbound>,
+    answers: FuturesUnordered<Answer>,
+    count: watch::Sender<usize>,
+}
+
+impl Task {
+    pub(super) fn new(
+        key: Keypair,
+        listen: Multiaddr,
+        peers: Vec<Peer>,
+        outgoing: mpsc::Receiver<(Index, Vec<u8>)>,
+        inbound: mpsc::Sender<Inbound>,
+        count: watch::Sender<usize>,
+    ) -> Result<Self, P2pError> {
+        let build = |error: &dyn std::fmt::Display| P2pError::Build(error.to_string());
+        let mut swarm = libp2p::SwarmBuilder::with_existing_identity(key)
+            .with_tokio()
+            .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
+            .map_err(|error| build(&error))?
+            .with_behaviour(|_| {
+                let limits = ConnectionLimits::default()
+                    .with_max_established_per_peer(Some(4))
+                    .with_max_pending_incoming(Some(64));
+                Behaviour {
+                    messages: request_response::Behaviour::new(
+                        [(StreamProtocol::new("/torus/messages/1"), ProtocolSupport::Full)],
+                        request_response::Config::default()
+                            .with_request_timeout(ACK_TIMEOUT)
+                            .with_max_concurrent_streams(4 * IN_FLIGHT),
+                    ),
+                    members: allow_block_list::Behaviour::default(),
+                    limits: connection_limits::Behaviour::new(limits),
+                }
+            })
+            .map_err(|error| build(&error))?
+            .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(3600)))
+            .build();
+        swarm.listen_on(listen.clone()).map_err(|error| P2pError::Listen(listen, error.to_string()))?;
+        let mut links = HashMap::new();
+        let mut by_index = HashMap::new();
+        for peer in peers {
+            swarm.behaviour_mut().members.allow_peer(peer.id);
+            by_index.insert(peer.index, peer.id);
+            links.insert(
+                peer.id,
+                Link { peer, queue: VecDeque::new(), in_flight: HashMap::new(), connections: 0 },
+            );
+        }
+        Ok(Self { swarm, links, by_index, outgoing, inbound, answers: FuturesUnordered::new(), count })
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut redial = tokio::time::interval(REDIAL);
+        loop {
+            tokio::select! {
+                event = self.swarm.select_next_some() => self.on_event(event),
+                Some(channel) = self.answers.next(), if !self.answers.is_empty() => {
+                    if let Some(channel) = channel {
+                        // The peer may have gone; it repeats.
+                        let _ = self.swarm.behaviour_mut().messages.send_response(channel, ());
+                    }
+                }
+                message = self.outgoing.recv() => match message {
+                    Some((to, bytes)) => self.enqueue(to, bytes),
+                    None => return,
+                },
+                _ = redial.tick() => {
+                    self.dial_missing();
+                    for id in self.links.keys().copied().collect::<Vec<_>>() {
+                        self.pump(id);
+                    }
+                }
+            }
+        }
+    }
+
+    fn enqueue(&mut self, to: Index, bytes: Vec<u8>) {
+        let Some(id) = self.by_index.get(&to).copied() else { return };
+        if let Some(link) = self.links.get_mut(&id) {
+            if link.queue.len() >= QUEUE {
+                tracing::warn!(member = %to, "the queue to a member is full; a message is dropped");
+                return;
+            }
+            link.queue.push_back(Arc::new(bytes));
+        }
+        self.pump(id);
+    }
+
+    fn pump(&mut self, id: PeerId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        while link.connections > 0 && link.in_flight.len() < IN_FLIGHT {
+            let Some(bytes) = link.queue.pop_front() else { return };
+            let request = self.swarm.behaviour_mut().messages.send_request(&id, bytes.to_vec());
+            link.in_flight.insert(request, bytes);
+        }
+    }
+
+    fn dial_missing(&mut self) {
+        for link in self.links.values().filter(|link| link.connections == 0) {
+            let options = DialOpts::peer_id(link.peer.id).addresses(vec![link.peer.address.clone()]).build();
+            // Already dialling is fine; unreachable is tried again in a second.
+            let _ = self.swarm.dial(options);
+        }
+    }
+
+    fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Messages(event)) => self.on_message(event),
+            SwarmEvent::ConnectionEstablished { peer_id, .. } => {
+                if let Some(link) = self.links.get_mut(&peer_id) {
+                    link.connections += 1;
+                }
+                self.recount();
+                self.pump(peer_id);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, num_established, .. } => {
+                if let Some(link) = self.links.get_mut(&peer_id) {
+                    link.connections = num_established as usize;
+                }
+                self.recount();
+            }
+            SwarmEvent::NewListenAddr { address, .. } => tracing::info!(%address, "listening for members"),
+            SwarmEvent::ListenerClosed { reason, .. } => tracing::error!(?reason, "the p2p listener has closed"),
+            _ => {}
+        }
+    }
+
+    fn on_message(&mut self, event: Event<Vec<u8>, ()>) {
+        match event {
+            Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
+                let Some(link) = self.links.get(&peer) else { return };
+                let (ack, acked) = oneshot::channel();
+                let inbound = Inbound { from: link.peer.index, bytes: request, ack: Ack(ack) };
+                // A full channel drops the message unacknowledged: the peer repeats it later.
+                if self.inbound.try_send(inbound).is_ok() {
+                    self.answers.push(async move { acked.await.ok().map(|()| channel) }.boxed());
+                }
+            }
+            Event::Message { peer, message: Message::Response { request_id, .. }, .. } => {
+                if let Some(link) = self.links.get_mut(&peer) {
+                    link.in_flight.remove(&request_id);
+                }
+                self.pump(peer);
+            }
+            Event::OutboundFailure { peer, request_id, .. } => {
+                if let Some(link) = self.links.get_mut(&peer)
+                    && let Some(bytes) = link.in_flight.remove(&request_id)
+                {
+                    link.queue.push_front(bytes);
+                }
+                // Sent again at the next acknowledgement, connection or tick, so that a refusing peer is not hammered.
+            }
+            Event::InboundFailure { .. } | Event::ResponseSent { .. } => {}
+        }
+    }
+
+    fn recount(&self) {
+        let connected = self.links.values().filter(|link| link.connections > 0).count();
+        self.count.send_replace(connected);
+    }
+}
