@@ -1,0 +1,339 @@
+//! The formats hold what they promise: one encoding each, bounds that bite, certificates that count nobody twice.
+
+use k256::ecdsa::SigningKey;
+use k256::ecdsa::signature::hazmat::PrehashSigner;
+use proptest::prelude::*;
+use torus_statement::block::transactions_root;
+use torus_statement::certificate::{NotCertified, SignedHeader};
+use torus_statement::config::{BadConfig, Buffer, Endpoint, KeyPart, Member, chain_id};
+use torus_statement::dkg::{Attempt, CertifiedDealing, Dealing, quorum_signed};
+use torus_statement::envelope::{Envelope, Kind, Label, Session};
+use torus_statement::keycert::{MemberKeys, Residency};
+use torus_statement::receipt::{BadReceipt, Receipt, SignedReceipt};
+use torus_statement::state::{Assignment, BatchEntry, KeyEntry, MemberEntry, Phase, Supply};
+use torus_statement::text::{NetworkName, VerifierName};
+use torus_statement::*;
+
+fn signing_key(seed: u8) -> SigningKey {
+    SigningKey::from_slice(&[seed; 32]).unwrap()
+}
+
+fn public(key: &SigningKey) -> Point {
+    Point::from_affine(*key.verifying_key().as_affine()).unwrap()
+}
+
+fn sign(key: &SigningKey, preimage: &[u8]) -> Signature {
+    let signature: k256::ecdsa::Signature = key.sign_prehash(&keccak256(preimage)).unwrap();
+    let signature = signature.normalize_s().unwrap_or(signature);
+    Signature::from_bytes(&signature.to_bytes().into()).unwrap()
+}
+
+fn identity(index: Index) -> SigningKey {
+    signing_key(index.get())
+}
+
+fn consensus(index: Index) -> SigningKey {
+    signing_key(100 + index.get())
+}
+
+fn parts(epoch: u64) -> (Committee, KeyPart) {
+    let network = NetworkName::new("testnet").unwrap();
+    let sizes = Sizes::new(5, 3, 1).unwrap();
+    let members = sizes.members().map(|i| Member { identity: public(&identity(i)), residency: Residency::Sealed });
+    let committee = Committee {
+        chain: chain_id(&network, 1_700_000_000_000),
+        network: network.clone(),
+        epoch,
+        predecessor: [0; 32],
+        sizes,
+        members: members.collect(),
+        end: 1_800_000_000_000,
+        times: TimeConstants::DEFAULT,
+        buffer: Buffer { batch: 16, low_water: 32 },
+        genesis_time: 1_700_000_000_000,
+        genesis_root: [9; 32],
+    };
+    let certificates = sizes.members().map(|index| {
+        let keys = MemberKeys {
+            network: network.clone(),
+            epoch,
+            attempt: 0,
+            index,
+            identity: public(&identity(index)),
+            envelope: public(&signing_key(50 + index.get())),
+            consensus: public(&consensus(index)),
+            p2p: [index.get(); 32],
+            residency: Residency::Sealed,
+        };
+        let signature = sign(&identity(index), &keys.preimage());
+        KeyCertificate { keys, signature }
+    });
+    let endpoints = sizes.members().map(|i| Endpoint {
+        http: format!("http://127.0.0.1:{}/jrpc", 8000 + u16::from(i.get())),
+        p2p: "/ip4/127.0.0.1/tcp/9000".into(),
+        bft: "/ip4/127.0.0.1/tcp/9100".into(),
+    });
+    (committee, KeyPart { attempt: 0, certificates: certificates.collect(), endpoints: endpoints.collect() })
+}
+
+fn config() -> EpochConfig {
+    let (committee, keys) = parts(1);
+    EpochConfig::new(committee, keys).unwrap()
+}
+
+fn header(config: &EpochConfig, height: u64) -> Header {
+    Header {
+        chain: config.committee().chain,
+        epoch: config.committee().epoch,
+        height,
+        parent: [1; 32],
+        time: 1_700_000_000_000 + height,
+        proposer: Index::new(2).unwrap(),
+        transactions: transactions_root(&[]),
+        state: [7; 32],
+        config: config.hash(),
+        next_config: config.hash(),
+    }
+}
+
+fn certify(config: &EpochConfig, header: Header, signers: &[u8]) -> SignedHeader {
+    let vote = Vote { step: Step::Precommit, height: header.height, round: 0, block: Some(header.hash()) };
+    let signatures = signers.iter().map(|signer| {
+        let index = Index::new(*signer).unwrap();
+        (index, sign(&consensus(index), &vote.preimage(config)))
+    });
+    let certificate = CommitCertificate { round: 0, signatures: signatures.collect() };
+    SignedHeader { header, certificate }
+}
+
+#[test]
+fn a_header_is_certified_by_the_engines_quorum_of_distinct_members() {
+    let config = config();
+    let good = certify(&config, header(&config, 3), &[1, 2, 4, 5]);
+    assert_eq!(good.verify(&config).map(|c| c.hash()), Ok(good.header.hash()));
+    let refused = |signers: &[u8]| certify(&config, header(&config, 3), signers).verify(&config).unwrap_err();
+    assert_eq!(refused(&[1, 2, 3]), NotCertified::Quorum);
+    assert_eq!(refused(&[1, 2, 3, 3]), NotCertified::Order, "one member signs twice");
+    assert_eq!(refused(&[2, 1, 3, 4]), NotCertified::Order);
+    assert_eq!(refused(&[1, 2, 3, 6]), NotCertified::Stranger);
+}
+
+#[test]
+fn a_certificate_proves_no_other_header_round_or_epoch() {
+    let config = config();
+    let good = certify(&config, header(&config, 3), &[1, 2, 3, 4]);
+    let mut other = good.clone();
+    other.header.state = [8; 32];
+    assert_eq!(other.verify(&config), Err(NotCertified::Signature));
+    let mut other = good.clone();
+    other.certificate.round = 1;
+    assert_eq!(other.verify(&config), Err(NotCertified::Signature));
+    let (committee, keys) = parts(2);
+    let next = EpochConfig::new(committee, keys).unwrap();
+    assert_eq!(good.verify(&next), Err(NotCertified::Config));
+}
+
+#[test]
+fn prevotes_certify_nothing() {
+    let config = config();
+    let mut signed = certify(&config, header(&config, 3), &[1, 2, 3, 4]);
+    let vote = Vote { step: Step::Prevote, height: 3, round: 0, block: Some(signed.header.hash()) };
+    for (index, signature) in &mut signed.certificate.signatures {
+        *signature = sign(&consensus(*index), &vote.preimage(&config));
+    }
+    assert_eq!(signed.verify(&config), Err(NotCertified::Signature));
+}
+
+#[test]
+fn a_node_cannot_list_its_own_envelope_key() {
+    let (committee, mut keys) = parts(1);
+    keys.certificates[2].keys.envelope = public(&signing_key(200));
+    assert_eq!(EpochConfig::new(committee, keys), Err(BadConfig::Signature(Index::new(3).unwrap())));
+}
+
+#[test]
+fn a_config_with_a_shared_key_another_epochs_certificate_or_a_missing_member_is_refused() {
+    let (committee, mut keys) = parts(1);
+    keys.certificates[1].keys.envelope = keys.certificates[0].keys.envelope;
+    keys.certificates[1].signature = sign(&identity(Index::new(2).unwrap()), &keys.certificates[1].keys.preimage());
+    let error = EpochConfig::new(committee.clone(), keys).unwrap_err();
+    assert_eq!(error, BadConfig::SharedKey(Index::new(1).unwrap(), Index::new(2).unwrap()));
+
+    let (_, mut keys) = parts(1);
+    keys.certificates[4] = parts(2).1.certificates[4].clone();
+    assert_eq!(EpochConfig::new(committee.clone(), keys), Err(BadConfig::Mismatch(Index::new(5).unwrap())));
+
+    let (_, mut keys) = parts(1);
+    keys.certificates.pop();
+    assert_eq!(EpochConfig::new(committee, keys), Err(BadConfig::Count));
+}
+
+#[test]
+fn a_quorum_of_identities_is_counted_by_distinct_members() {
+    let config = config();
+    let attempt = Attempt { batch: 3, attempt: 1 };
+    let dealing = Dealing { dealer: Index::new(1).unwrap(), digest: [5; 32] };
+    let preimage = attempt.ready(&config, &dealing);
+    let by = |signers: &[u8]| -> Vec<_> {
+        let sign = |index| (index, sign(&identity(index), &preimage));
+        signers.iter().map(|signer| sign(Index::new(*signer).unwrap())).collect()
+    };
+    assert!(quorum_signed(&config, &preimage, &by(&[1, 2, 3, 5])));
+    assert!(!quorum_signed(&config, &preimage, &by(&[1, 2, 3])));
+    assert!(!quorum_signed(&config, &preimage, &by(&[1, 2, 3, 3])), "a duplicate signer counts once");
+    assert!(!quorum_signed(&config, &Attempt { batch: 3, attempt: 2 }.ready(&config, &dealing), &by(&[1, 2, 3, 4])));
+}
+
+#[test]
+fn a_receipt_counts_only_where_it_was_signed() {
+    let config = config();
+    let member = Index::new(2).unwrap();
+    let receipt = Receipt {
+        token: [1; 32],
+        temporary: public(&signing_key(77)),
+        verifier: VerifierName::new("demo").unwrap(),
+        time: 1_700_000_000,
+        network: config.committee().network.clone(),
+        epoch: 1,
+        member,
+        not_before: 0,
+    };
+    let signed = |receipt: &Receipt, by| {
+        let data = receipt.text();
+        let signature = sign(&identity(by), data.as_bytes());
+        SignedReceipt { data, signature }
+    };
+    assert_eq!(signed(&receipt, member).verify(&config), Ok(receipt.clone()));
+    assert_eq!(signed(&receipt, Index::new(3).unwrap()).verify(&config), Err(BadReceipt::Signature));
+    let elsewhere = Receipt { epoch: 2, ..receipt.clone() };
+    assert_eq!(signed(&elsewhere, member).verify(&config), Err(BadReceipt::Elsewhere));
+    let network = Receipt { network: NetworkName::new("other").unwrap(), ..receipt };
+    assert_eq!(signed(&network, member).verify(&config), Err(BadReceipt::Elsewhere));
+}
+
+#[test]
+fn a_high_s_twin_of_a_signature_is_no_signature() {
+    let bytes = sign(&signing_key(1), b"x").to_bytes();
+    let low = k256::ecdsa::Signature::from_slice(&bytes).unwrap();
+    let (r, s) = low.split_scalars();
+    let twin = k256::ecdsa::Signature::from_scalars(r.to_bytes(), (-*s).to_bytes()).unwrap();
+    assert!(Signature::from_bytes(&bytes).is_some());
+    assert!(Signature::from_bytes(&twin.to_bytes().into()).is_none());
+}
+
+#[test]
+fn a_session_key_is_bound_to_both_ends_and_the_config() {
+    let config = config();
+    let (sender, receiver) = (Index::new(1).unwrap(), Index::new(2).unwrap());
+    let ephemeral = public(&signing_key(66));
+    let signature = sign(&identity(sender), &Session::preimage(&config, sender, receiver, &ephemeral));
+    let session = Session { config: config.hash(), sender, receiver, ephemeral, signature };
+    assert!(session.verifies(&config));
+    assert!(!Session { receiver: Index::new(3).unwrap(), ..session.clone() }.verifies(&config));
+    assert!(!Session { sender: Index::new(3).unwrap(), ..session.clone() }.verifies(&config));
+    assert!(!Session { config: [0; 32], ..session }.verifies(&config));
+}
+
+/// One value of every format, and what its encoding hashes to: a change of bytes is a change of version.
+#[test]
+fn the_formats_bytes_are_final() {
+    let config = config();
+    let signature = sign(&signing_key(1), b"vector");
+    let one = Index::new(1).unwrap();
+    let point = public(&signing_key(1));
+    let attempt = Attempt { batch: 7, attempt: 2 };
+    let dealing = Dealing { dealer: one, digest: [5; 32] };
+    let session =
+        Session { config: [3; 32], sender: one, receiver: Index::new(2).unwrap(), ephemeral: point, signature };
+    let label = Label { attempt, kind: Kind::Echo, dealing };
+    let body = |body| Transaction { config: [3; 32], sender: one, sequence: 9, body, signature: [4; 64] };
+    let batch = |phase| BatchEntry { attempt: 2, keys: 16, height: 5, time: 6, phase };
+    let vote = Vote { step: Step::Prevote, height: 4, round: 1, block: Some([2; 32]) };
+    let formats: Vec<(&str, Vec<u8>)> = vec![
+        ("config", config.to_bytes()),
+        ("header", header(&config, 3).to_bytes()),
+        ("vote", vote.preimage(&config)),
+        ("nil vote", Vote { block: None, ..vote }.preimage(&config)),
+        ("envelope", Envelope { session, counter: 8, label, ciphertext: vec![1, 2, 3] }.to_bytes()),
+        ("assign", body(Body::Assign { verifier: VerifierName::new("demo").unwrap(), user: [6; 32] }).to_bytes()),
+        (
+            "propose",
+            body(Body::Propose {
+                attempt,
+                dealings: vec![CertifiedDealing { dealing, readies: vec![(one, signature)] }],
+            })
+            .to_bytes(),
+        ),
+        ("keys", body(Body::Keys { attempt, published: vec![1], signatures: vec![(one, signature)] }).to_bytes()),
+        ("ack", body(Body::Ack { attempt, signature }).to_bytes()),
+        ("ready preimage", attempt.ready(&config, &dealing)),
+        ("keys preimage", attempt.keys(&config, &[8; 32])),
+        ("ack preimage", attempt.ack(&config, &[8; 32])),
+        ("assignment", Assignment { keys: vec![dkg::KeyIndex::new(7, 3).unwrap()], time: 5 }.to_bytes()),
+        ("key entry", KeyEntry { public: point, commitments: vec![point; 5] }.to_bytes()),
+        ("open batch", batch(Phase::Open).to_bytes()),
+        ("qualified batch", batch(Phase::Qualified { dealings: vec![dealing], time: 3 }).to_bytes()),
+        ("published batch", batch(Phase::Published { digest: [8; 32], acks: 3 }).to_bytes()),
+        ("supply", Supply { next_batch: 2, pending: vec![1], available: vec![(0, 3, 16)], assigned: 3 }.to_bytes()),
+        ("member", MemberEntry::default().to_bytes()),
+    ];
+    let listed: String =
+        formats.iter().map(|(name, bytes)| format!("{} {name}\n", receipt::hex(&sha256("", &[bytes])))).collect();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/formats.txt");
+    if std::env::var_os("TORUS_WRITE_VECTORS").is_some() {
+        std::fs::write(path, &listed).unwrap();
+    }
+    assert_eq!(listed, std::fs::read_to_string(path).unwrap(), "a format's bytes have changed");
+
+    // Whatever is read back prints the same, and nothing shorter or longer is taken.
+    fn round<T: Wire + PartialEq + core::fmt::Debug>(value: &T) {
+        let bytes = value.to_bytes();
+        assert_eq!(T::from_bytes(&bytes).as_ref(), Ok(value));
+        for len in 0..bytes.len() {
+            assert!(T::from_bytes(&bytes[..len]).is_err());
+        }
+        assert_eq!(T::from_bytes(&[bytes.as_slice(), &[0]].concat()), Err(Malformed::Trailing));
+    }
+    round(&header(&config, 3));
+    round(&config);
+    round(&batch(Phase::Qualified { dealings: vec![dealing], time: 3 }));
+    round(&body(Body::Ack { attempt, signature }));
+    round(&certify(&config, header(&config, 3), &[1, 2, 3, 4]));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic_and_decode_to_one_encoding(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn one<T: Wire>(bytes: &[u8]) {
+            if let Ok(value) = T::from_bytes(bytes) {
+                assert_eq!(value.to_bytes(), bytes);
+            }
+        }
+        one::<EpochConfig>(&bytes);
+        one::<Header>(&bytes);
+        one::<Block>(&bytes);
+        one::<Transaction>(&bytes);
+        one::<SignedHeader>(&bytes);
+        one::<Envelope>(&bytes);
+        one::<BatchEntry>(&bytes);
+        one::<Supply>(&bytes);
+        one::<Assignment>(&bytes);
+        one::<KeyEntry>(&bytes);
+        one::<Verifier>(&bytes);
+        one::<NetworkFile>(&bytes);
+        one::<MerkleProof>(&bytes);
+        one::<SignedVote>(&bytes);
+        let _ = Receipt::parse(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn a_changed_byte_of_a_certified_header_is_refused_or_read_as_what_it_is(at in 0usize..500, bit in 0u8..8) {
+        let config = config();
+        let signed = certify(&config, header(&config, 3), &[1, 2, 3, 4]);
+        let mut bytes = signed.to_bytes();
+        let at = at % bytes.len();
+        bytes[at] ^= 1 << bit;
+        let changed = SignedHeader::from_bytes(&bytes);
+        prop_assert!(changed.is_err() || changed.is_ok_and(|changed| changed.verify(&config).is_err()));
+    }
+}
