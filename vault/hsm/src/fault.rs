@@ -7,6 +7,7 @@ use cryptoki::error::{Error, Rv, RvError};
 use cryptoki_sys::CK_RV;
 
 /// A failed call or a finished verdict.
+#[derive(Debug)]
 pub(crate) enum Fault {
     /// The module's own error.
     Call(Error),

@@ -82,6 +82,10 @@ impl Name {
         }
     }
 
+    pub(crate) fn scratch(serial: u64, number: u32) -> Self {
+        Self::of(Kind::Scratch, EpochAttempt { epoch: serial, attempt: number })
+    }
+
     fn attributes(&self) -> [Attribute; 2] {
         [Attribute::Id(self.id.clone()), Attribute::Label(self.label.clone().into_bytes())]
     }
@@ -196,25 +200,39 @@ pub(crate) fn all(session: &Handle, name: &Name) -> Result<Vec<ObjectHandle>, Fa
 pub(crate) fn attempts(session: &Handle) -> Result<Vec<EpochAttempt>, Fault> {
     let mut found = Vec::new();
     for class in [ObjectClass::SECRET_KEY, ObjectClass::PRIVATE_KEY] {
-        for handle in session.find_objects(&[Attribute::Class(class), Attribute::Token(true)])? {
-            let attributes = match session.get_attributes(handle, &[AttributeType::Id]) {
-                Ok(attributes) => attributes,
-                Err(error) => {
-                    let fault = Fault::from(error);
-                    if fault.session_lost() {
-                        return Err(fault);
-                    }
-                    continue;
-                }
-            };
-            found.extend(attributes.iter().filter_map(|attribute| match attribute {
-                Attribute::Id(id) => attempt_of(id),
-                _ => None,
-            }));
+        for (_, id) in identified(session, class)? {
+            found.extend(attempt_of(&id));
         }
     }
     found.sort_unstable();
     found.dedup();
+    Ok(found)
+}
+
+/// All key objects of one kind, of whatever attempt.
+pub(crate) fn of_kind(session: &Handle, kind: Kind) -> Result<Vec<ObjectHandle>, Fault> {
+    let mut found = Vec::new();
+    for class in [ObjectClass::SECRET_KEY, ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
+        let ours = |id: &[u8]| id.strip_prefix(ID_PREFIX).and_then(<[u8]>::first) == Some(&(kind as u8));
+        found.extend(identified(session, class)?.into_iter().filter(|(_, id)| ours(id)).map(|(handle, _)| handle));
+    }
+    Ok(found)
+}
+
+/// The token's objects of a class that have a readable CKA_ID.
+fn identified(session: &Handle, class: ObjectClass) -> Result<Vec<(ObjectHandle, Vec<u8>)>, Fault> {
+    let mut found = Vec::new();
+    for handle in session.find_objects(&[Attribute::Class(class), Attribute::Token(true)])? {
+        match session.get_attributes(handle, &[AttributeType::Id]).map_err(Fault::from) {
+            Ok(attributes) => found.extend(attributes.into_iter().find_map(|attribute| match attribute {
+                Attribute::Id(id) => Some((handle, id)),
+                _ => None,
+            })),
+            // A half-made object.
+            Err(fault) if !fault.session_lost() => {}
+            Err(fault) => return Err(fault),
+        }
+    }
     Ok(found)
 }
 

@@ -50,6 +50,11 @@ impl SealedDevice {
         Self { session, identity: None, epochs: BTreeMap::new() }
     }
 
+    #[cfg(test)]
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// Runs an operation, and once more on a fresh session if the first was lost.
     fn run<T>(&mut self, mut operation: impl FnMut(&mut Self) -> Result<T, Fault>) -> Result<T, DeviceError> {
         let mut result = operation(self);

@@ -1,1 +1,87 @@
-//! Tests on real tokens.
+//! Tests on real SoftHSM tokens, one for each test, in one temporary directory of this process.
+
+mod device;
+mod gate;
+mod loss;
+mod nss;
+
+use crate::{EpochAttempt, Pin, SealedDevice, Token, TokenConfig};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+const PIN: &str = "user-pin-123456";
+const SO_PIN: &str = "officer-pin-123456";
+const ATTEMPT: EpochAttempt = EpochAttempt { epoch: 3, attempt: 1 };
+
+/// Where Debian and others install SoftHSM.
+fn module() -> PathBuf {
+    ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so", "/usr/lib64/libsofthsm2.so"]
+        .into_iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
+        .expect("these tests need SoftHSM (Debian: apt-get install softhsm2)")
+}
+
+/// The directory of this process; those of ended processes are removed.
+fn directory() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
+        // A child uses its parent's tokens and configuration.
+        if let Some(parent) = std::env::var_os("TORUS_HSM_STORED") {
+            return parent.into();
+        }
+        let parent = std::env::temp_dir().join("torus-hsm-tests");
+        std::fs::create_dir_all(&parent).unwrap();
+        for entry in std::fs::read_dir(&parent).unwrap().flatten() {
+            if !Path::new("/proc").join(entry.file_name()).exists() {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        let own = parent.join(std::process::id().to_string());
+        std::fs::create_dir_all(own.join("tokens")).unwrap();
+        let configuration = own.join("softhsm2.conf");
+        let text = format!(
+            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+            own.join("tokens").display()
+        );
+        std::fs::write(&configuration, text).unwrap();
+        set_environment("SOFTHSM2_CONF", &configuration);
+        own
+    })
+}
+
+#[allow(unsafe_code)]
+fn set_environment(name: &str, value: &Path) {
+    // SAFETY: Rust's own readers of the environment take the lock that this call takes, and the one C reader is the
+    // module, which is loaded only after this by the same thread or by threads that waited for it.
+    unsafe { std::env::set_var(name, value) }
+}
+
+fn pin(text: &str) -> Pin {
+    let file = tempfile::NamedTempFile::new_in(directory()).unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o600)).unwrap();
+    Pin::from_file(file.path()).unwrap()
+}
+
+fn config(label: &str) -> TokenConfig {
+    TokenConfig { module: module(), label: label.into() }
+}
+
+/// Initialises a token; one at a time, because each takes the free slot.
+fn prepare(label: &str) {
+    static ONE: Mutex<()> = Mutex::new(());
+    directory();
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    Token::prepare(&module(), label, &pin(SO_PIN), &pin(PIN)).unwrap();
+}
+
+fn token(label: &str) -> Token {
+    prepare(label);
+    Token::open(&config(label), &pin(PIN)).unwrap()
+}
+
+fn device(token: &Token) -> SealedDevice {
+    SealedDevice::new(token.session().unwrap())
+}
