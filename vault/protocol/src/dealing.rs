@@ -44,11 +44,9 @@ impl Dealing {
         let mut rows = Rows::zeros(&self.run);
         let keys = self.f.as_slice().chunks_exact(k * k).zip(self.blind.as_slice().chunks_exact(k * k));
         for ((f, blind), out) in keys.zip(rows.by_key_mut()) {
-            let mut parts = out.chunks_exact_mut(k);
-            let polynomials: [(fn(&[Scalar], Scalar, &mut [Scalar]), &[Scalar]); 4] =
-                [(row, f), (row, blind), (column, f), (column, blind)];
-            for ((fill, polynomial), part) in polynomials.into_iter().zip(&mut parts) {
-                fill(polynomial, at, part);
+            for (part, values) in out.chunks_exact_mut(k).enumerate() {
+                let polynomial = if part % 2 == 0 { f } else { blind };
+                if part < 2 { row(polynomial, at, values) } else { column(polynomial, at, values) }
             }
         }
         rows

@@ -1,0 +1,10 @@
+//! The protocol in a simulated network: deterministic, seeded, hostile.
+//!
+//! `net` is the network and its log, `byzantine` what a hostile member does to its own messages, `schedule` the
+//! property tests, `rejects` one named test for each thing that must be refused, `vectors` the known answers.
+
+mod byzantine;
+mod net;
+mod rejects;
+mod schedule;
+mod vectors;

@@ -1,0 +1,460 @@
+//! A network of members with seeded scheduling, crashes at every output, a log, and invariants after each step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k256::elliptic_curve::PrimeField;
+use k256::{ProjectivePoint, Scalar};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use torus_protocol::{
+    Digest, Index, Input, Kind, Output, Participant, Promise, PublishedKeys, QualifiedSet, Reason, Record, Run,
+    SecretBytes, Sizes,
+};
+use torus_sharing::IndexSet;
+
+use crate::byzantine::Behaviour;
+
+pub(crate) const BASE: Digest = [7; 32];
+
+pub(crate) fn index(i: usize) -> Index {
+    Index::new(i as u8).unwrap()
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Packet {
+    pub(crate) from: Index,
+    pub(crate) to: Index,
+    pub(crate) dealer: Index,
+    pub(crate) kind: Kind,
+    pub(crate) digest: Digest,
+    pub(crate) body: Vec<u8>,
+}
+
+#[derive(Clone)]
+pub(crate) enum Event {
+    Packet(Packet),
+    Qualified(Index),
+    Vector { from: Index, to: Index, body: Vec<u8> },
+    Keys(Index),
+}
+
+#[derive(Clone)]
+pub(crate) struct StoredPromise {
+    pub(crate) dealer: Index,
+    pub(crate) digest: Digest,
+    pub(crate) rows: Vec<u8>,
+    pub(crate) matrix: Vec<u8>,
+}
+
+/// What a member's disk holds; survives every crash.
+#[derive(Default)]
+pub(crate) struct Disk {
+    pub(crate) dealt: bool,
+    pub(crate) echoed: BTreeMap<Index, Digest>,
+    pub(crate) promises: BTreeMap<Index, StoredPromise>,
+    pub(crate) shares: Option<Vec<[u8; 32]>>,
+}
+
+pub(crate) struct Member {
+    pub(crate) me: Index,
+    pub(crate) behaviour: Behaviour,
+    pub(crate) process: Option<Participant>,
+    /// An equivocating dealer runs a second process towards the other half.
+    pub(crate) twin: Option<Participant>,
+    pub(crate) rng: ChaCha20Rng,
+    pub(crate) disk: Disk,
+    pub(crate) shared: BTreeMap<Index, Digest>,
+    pub(crate) keys: Option<PublishedKeys>,
+    pub(crate) faults: Vec<(Index, Reason)>,
+}
+
+impl Member {
+    pub(crate) fn honest(&self) -> bool {
+        self.behaviour == Behaviour::Honest
+    }
+}
+
+/// What all agree on: signed readies, the qualified set, published vectors and keys.
+#[derive(Default)]
+pub(crate) struct Log {
+    pub(crate) readies: BTreeMap<(Index, Digest), BTreeSet<Index>>,
+    pub(crate) certified: Vec<(Index, Digest)>,
+    pub(crate) qualified: Option<QualifiedSet>,
+    pub(crate) vectors: BTreeMap<Index, Vec<u8>>,
+    pub(crate) votes: BTreeMap<Digest, BTreeSet<Index>>,
+    pub(crate) keys: Option<PublishedKeys>,
+}
+
+pub(crate) struct Net {
+    pub(crate) sizes: Sizes,
+    pub(crate) batch: u16,
+    pub(crate) members: Vec<Member>,
+    pub(crate) queue: Vec<Event>,
+    pub(crate) log: Log,
+    pub(crate) rng: ChaCha20Rng,
+    /// Chance in 1000 that an honest member crashes while it carries out its outputs.
+    pub(crate) crash: u32,
+    /// Which members may crash, and how often in all.
+    pub(crate) fragile: BTreeSet<Index>,
+    pub(crate) crashes_left: usize,
+    /// Chance in 1000 that a delivered event stays in the network, too.
+    pub(crate) duplicate: u32,
+    pub(crate) hold_publication: bool,
+    pub(crate) steps: usize,
+}
+
+impl Net {
+    pub(crate) fn new(sizes: Sizes, batch: u16, seed: u64, behaviours: &[(usize, Behaviour)]) -> Self {
+        let members = sizes.members().map(|me| Member {
+            me,
+            behaviour: behaviours
+                .iter()
+                .find(|(i, _)| *i == usize::from(me.get()))
+                .map_or(Behaviour::Honest, |(_, behaviour)| *behaviour),
+            process: None,
+            twin: None,
+            rng: ChaCha20Rng::seed_from_u64(seed.wrapping_mul(1000).wrapping_add(u64::from(me.get()))),
+            disk: Disk::default(),
+            shared: BTreeMap::new(),
+            keys: None,
+            faults: Vec::new(),
+        });
+        Self {
+            sizes,
+            batch,
+            members: members.collect(),
+            queue: Vec::new(),
+            log: Log::default(),
+            rng: ChaCha20Rng::seed_from_u64(seed),
+            crash: 0,
+            fragile: BTreeSet::new(),
+            crashes_left: 0,
+            duplicate: 0,
+            hold_publication: false,
+            steps: 0,
+        }
+    }
+
+    pub(crate) fn run_of(&self, me: Index) -> Run {
+        Run::new(BASE, self.sizes, me, self.batch).unwrap()
+    }
+
+    pub(crate) fn member(&mut self, me: Index) -> &mut Member {
+        &mut self.members[me.slot()]
+    }
+
+    pub(crate) fn honest(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|member| member.honest())
+    }
+
+    /// Starts or restarts a member from its disk alone.
+    pub(crate) fn start(&mut self, me: Index) {
+        let run = self.run_of(me);
+        let member = self.member(me);
+        let (process, out) = if member.disk.dealt {
+            let promises = member.disk.promises.values().map(|stored| {
+                let rows = SecretBytes::from_vec(stored.rows.clone());
+                Promise::parse(&run, stored.dealer, stored.digest, rows, &stored.matrix).unwrap()
+            });
+            Participant::resume(run, promises.collect(), &mut member.rng)
+        } else {
+            Participant::deal(run, &mut member.rng)
+        };
+        member.process = Some(process);
+        if member.behaviour == Behaviour::Equivocate && member.twin.is_none() {
+            let (twin, out) = Participant::deal(run, &mut member.rng);
+            member.twin = Some(twin);
+            self.carry_out(me, out, true);
+        }
+        self.carry_out(me, out, false);
+        // A started daemon reads the log again.
+        if self.log.qualified.is_some() {
+            self.queue.push(Event::Qualified(me));
+        }
+        let vectors: Vec<_> = self.log.vectors.iter().map(|(from, body)| (*from, body.clone())).collect();
+        for (from, body) in vectors {
+            self.queue.push(Event::Vector { from, to: me, body });
+        }
+        if self.log.keys.is_some() {
+            self.queue.push(Event::Keys(me));
+        }
+    }
+
+    pub(crate) fn start_all(&mut self) {
+        for me in self.sizes.members() {
+            self.start(me);
+        }
+    }
+
+    pub(crate) fn kill(&mut self, me: Index) {
+        let member = self.member(me);
+        member.process = None;
+        member.twin = None;
+        member.keys = None;
+    }
+
+    pub(crate) fn kill_all(&mut self) {
+        for me in self.sizes.members() {
+            self.kill(me);
+        }
+    }
+
+    /// Runs until nothing is in flight; crashed members come back at random times and at the end.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            let dead: Vec<Index> = self.members.iter().filter(|m| m.process.is_none()).map(|m| m.me).collect();
+            if !dead.is_empty() && (self.queue.is_empty() || self.chance(20)) {
+                let pick = dead[self.rng.next_u32() as usize % dead.len()];
+                self.start(pick);
+                continue;
+            }
+            if self.queue.is_empty() {
+                return;
+            }
+            self.step();
+            assert!(self.steps < 400_000, "the network does not come to rest");
+        }
+    }
+
+    /// Delivers one random event and checks every invariant.
+    pub(crate) fn step(&mut self) {
+        self.steps += 1;
+        let pick = self.rng.next_u32() as usize % self.queue.len();
+        let event = self.queue.swap_remove(pick);
+        if self.chance(self.duplicate) {
+            self.queue.push(event.clone());
+        }
+        self.deliver(event);
+        self.check();
+    }
+
+    pub(crate) fn deliver(&mut self, event: Event) {
+        let me = match &event {
+            Event::Packet(packet) => packet.to,
+            Event::Qualified(to) | Event::Vector { to, .. } | Event::Keys(to) => *to,
+        };
+        if self.member(me).process.is_none() {
+            // Lost, then delivered: the network repeats what was not acknowledged. What comes from the log is read
+            // again at the start.
+            if matches!(event, Event::Packet(_)) {
+                self.queue.push(event);
+            }
+            return;
+        }
+        let (qualified, keys) = (self.log.qualified.clone(), self.log.keys.clone());
+        let input = match &event {
+            Event::Packet(p) => {
+                Input::Message { from: p.from, dealer: p.dealer, kind: p.kind, digest: p.digest, body: &p.body }
+            }
+            Event::Qualified(_) => Input::Qualified(qualified.as_ref().unwrap()),
+            Event::Vector { from, body, .. } => Input::Vector { from: *from, body },
+            Event::Keys(_) => Input::Keys(keys.as_ref().unwrap()),
+        };
+        let member = &mut self.members[me.slot()];
+        let out = member.process.as_mut().unwrap().handle(input, &mut member.rng);
+        let twin_out = match (&mut member.twin, &event) {
+            (Some(twin), Event::Packet(p)) => {
+                let input =
+                    Input::Message { from: p.from, dealer: p.dealer, kind: p.kind, digest: p.digest, body: &p.body };
+                twin.handle(input, &mut member.rng)
+            }
+            _ => Vec::new(),
+        };
+        self.carry_out(me, twin_out, true);
+        self.carry_out(me, out, false);
+    }
+
+    /// Performs outputs in order; a fragile member may die between any two of them.
+    fn carry_out(&mut self, me: Index, outputs: Vec<Output>, twin: bool) {
+        for output in outputs {
+            if self.fragile.contains(&me) && self.crashes_left > 0 && self.chance(self.crash) {
+                self.crashes_left -= 1;
+                self.kill(me);
+                return;
+            }
+            self.perform(me, output, twin);
+            if self.member(me).process.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn perform(&mut self, me: Index, output: Output, twin: bool) {
+        let honest = self.member(me).honest();
+        match output {
+            Output::Persist(record) => self.persist(me, record),
+            Output::Send { to, dealer, kind, digest, body } => {
+                let packet = Packet { from: me, to, dealer, kind, digest, body: body.as_slice().to_vec() };
+                self.send(packet, twin);
+            }
+            Output::SignReady { dealer, digest } => self.sign_ready(me, dealer, digest),
+            Output::Shared { dealer, digest } => {
+                let before = self.member(me).shared.insert(dealer, digest);
+                assert!(!honest || before.is_none_or(|before| before == digest), "Shared twice with two digests");
+            }
+            Output::Seal(shares) => {
+                if twin || self.hold_publication && honest {
+                    return;
+                }
+                let list: Vec<[u8; 32]> = (0..shares.scalars.len())
+                    .map(|b| {
+                        let mut bytes = [0; 32];
+                        assert!(shares.scalars.write(b, &mut bytes));
+                        assert!(
+                            shares.commitments[b].projective() == ProjectivePoint::GENERATOR * scalar(&bytes),
+                            "a share does not open its commitment"
+                        );
+                        bytes
+                    })
+                    .collect();
+                let disk = &mut self.member(me).disk;
+                assert!(!honest || disk.shares.as_ref().is_none_or(|old| *old == list), "a sealed share changed");
+                disk.shares = Some(list);
+                let member = self.member(me);
+                let out = member.process.as_mut().unwrap().handle(Input::Sealed, &mut member.rng);
+                self.carry_out(me, out, twin);
+            }
+            Output::Publish(body) => self.publish(me, body),
+            Output::Keys(keys) => {
+                self.member(me).keys = Some(keys.clone());
+                let votes = self.log.votes.entry(keys.digest()).or_default();
+                votes.insert(me);
+                if votes.len() >= self.sizes.q() && self.log.keys.is_none() {
+                    self.log.keys = Some(keys);
+                    let members: Vec<Index> = self.sizes.members().collect();
+                    self.queue.extend(members.into_iter().map(Event::Keys));
+                }
+            }
+            Output::Fault { from, reason } => self.member(me).faults.push((from, reason)),
+        }
+    }
+
+    fn persist(&mut self, me: Index, record: Record) {
+        let honest = self.member(me).honest();
+        let disk = &mut self.member(me).disk;
+        match record {
+            Record::Dealt => disk.dealt = true,
+            Record::Echoed { dealer, digest } => {
+                let before = disk.echoed.insert(dealer, digest);
+                assert!(!honest || before.is_none(), "an honest member echoed twice for one dealer");
+            }
+            Record::Promise(promise) => {
+                let stored = StoredPromise {
+                    dealer: promise.dealer(),
+                    digest: promise.digest(),
+                    rows: promise.rows().as_slice().to_vec(),
+                    matrix: promise.matrix().to_vec(),
+                };
+                let before = disk.promises.insert(promise.dealer(), stored);
+                assert!(!honest || before.is_none(), "an honest member promised twice for one dealer");
+            }
+        }
+    }
+
+    fn send(&mut self, packet: Packet, twin: bool) {
+        let behaviour = self.member(packet.from).behaviour;
+        let sent = behaviour.send(self, packet, twin);
+        self.queue.extend(sent.into_iter().map(Event::Packet));
+    }
+
+    fn sign_ready(&mut self, me: Index, dealer: Index, digest: Digest) {
+        if self.member(me).honest() {
+            let promise = self.member(me).disk.promises.get(&dealer).map(|promise| promise.digest);
+            assert_eq!(promise, Some(digest), "a Ready left before its promise was durable");
+        }
+        let signers = self.log.readies.entry((dealer, digest)).or_default();
+        signers.insert(me);
+        if signers.len() == self.sizes.q() && !self.log.certified.contains(&(dealer, digest)) {
+            assert!(
+                self.log.certified.iter().all(|(certified, _)| *certified != dealer),
+                "two digests certified for one dealer"
+            );
+            self.log.certified.push((dealer, digest));
+        }
+        if self.log.qualified.is_none() && self.log.certified.len() >= self.sizes.qualified() {
+            let mut set: Vec<_> = self.log.certified.iter().take(self.sizes.qualified()).copied().collect();
+            set.sort();
+            self.log.qualified = Some(QualifiedSet::new(self.sizes, &set).unwrap());
+            let members: Vec<Index> = self.sizes.members().collect();
+            self.queue.extend(members.into_iter().map(Event::Qualified));
+        }
+    }
+
+    fn publish(&mut self, me: Index, body: Vec<u8>) {
+        let behaviour = self.member(me).behaviour;
+        let Some(body) = behaviour.publish(self, me, body) else { return };
+        self.log.vectors.insert(me, body.clone());
+        let run = self.run_of(me);
+        for to in self.sizes.members().filter(|to| *to != run.me()) {
+            self.queue.push(Event::Vector { from: me, to, body: body.clone() });
+        }
+    }
+
+    pub(crate) fn chance(&mut self, in_thousand: u32) -> bool {
+        in_thousand > 0 && self.rng.next_u32() % 1000 < in_thousand
+    }
+
+    /// One commitment per dealing among honest members; equal keys; what is published lies on what is sealed.
+    pub(crate) fn check(&self) {
+        for dealer in self.sizes.members() {
+            let mut digests: BTreeSet<Digest> = BTreeSet::new();
+            for member in self.honest() {
+                digests.extend(member.disk.promises.get(&dealer).map(|promise| promise.digest));
+                digests.extend(member.shared.get(&dealer));
+            }
+            assert!(digests.len() <= 1, "honest members hold two commitments of dealer {dealer}");
+        }
+        let mut keys = self.honest().filter_map(|member| member.keys.as_ref());
+        if let Some(first) = keys.next() {
+            assert!(keys.all(|other| other == first), "honest members derived different keys");
+        }
+    }
+
+    /// Everybody honest has the same keys, and any k honest shares give the logarithm of each public key.
+    pub(crate) fn check_finished(&self) {
+        self.check();
+        let keys = self.honest().next().unwrap().keys.as_ref().expect("an honest member has no keys");
+        assert_eq!(keys.keys.len(), usize::from(self.batch));
+        for member in self.honest() {
+            assert!(member.keys.is_some(), "member {} has no keys", member.me);
+            let shares = member.disk.shares.as_ref().expect("an honest member sealed nothing");
+            for (share, key) in shares.iter().zip(&keys.keys) {
+                let product = ProjectivePoint::GENERATOR * scalar(share);
+                assert!(key.commitments[member.me.slot()].projective() == product);
+            }
+        }
+        let honest: Vec<&Member> = self.honest().collect();
+        for chosen in subsets(honest.len(), self.sizes.k()).into_iter().take(40) {
+            let set = IndexSet::new(self.sizes, chosen.iter().map(|i| honest[*i].me).collect()).unwrap();
+            for (b, key) in keys.keys.iter().enumerate() {
+                let shares = chosen.iter().map(|i| scalar(&honest[*i].disk.shares.as_ref().unwrap()[b]));
+                let secret: Scalar = shares.zip(set.coefficients(0)).map(|(share, l)| share * l).sum();
+                assert!(key.public.projective() == ProjectivePoint::GENERATOR * secret, "k shares give another key");
+            }
+        }
+    }
+
+    /// Safety alone, for runs in which more went wrong than liveness allows: whatever was derived is right.
+    pub(crate) fn check_safe(&self) {
+        self.check();
+        let Some(keys) = self.honest().find_map(|member| member.keys.as_ref()) else { return };
+        for member in self.honest() {
+            let Some(shares) = &member.disk.shares else { continue };
+            for (share, key) in shares.iter().zip(&keys.keys) {
+                let product = ProjectivePoint::GENERATOR * scalar(share);
+                assert!(key.commitments[member.me.slot()].projective() == product);
+            }
+        }
+    }
+}
+
+pub(crate) fn scalar(bytes: &[u8; 32]) -> Scalar {
+    Scalar::from_repr((*bytes).into()).unwrap()
+}
+
+pub(crate) fn subsets(n: usize, k: usize) -> Vec<Vec<usize>> {
+    (0u32..1 << n)
+        .filter(|mask| mask.count_ones() as usize == k)
+        .map(|mask| (0..n).filter(|i| mask >> i & 1 == 1).collect())
+        .collect()
+}
