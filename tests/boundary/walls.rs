@@ -1,0 +1,203 @@
+//! Which crate may link which: read from cargo itself, for the graph that is built and shipped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Crates of the vault's side that a node may link: they know public values only.
+const PUBLIC: [&str; 3] = ["torus-ipc", "torus-statement", "torus-sharing"];
+
+/// Crates that reach for a network or a runtime; a vault has neither.
+const FOREIGN_TO_A_VAULT: [&str; 15] = [
+    "tokio",
+    "async-std",
+    "smol",
+    "libp2p",
+    "hyper",
+    "reqwest",
+    "ethers",
+    "alloy",
+    "rustls",
+    "quinn",
+    "h2",
+    "openssl",
+    "native-tls",
+    "mio",
+    "socket2",
+];
+
+/// Heavy or delicate crates of which two versions would be two truths.
+const ONE_VERSION: [&str; 17] = [
+    "k256",
+    "p256",
+    "elliptic-curve",
+    "sha2",
+    "sha3",
+    "hmac",
+    "aes",
+    "aes-gcm",
+    "zeroize",
+    "subtle",
+    "ring",
+    "tokio",
+    "libp2p",
+    "hyper",
+    "rustls",
+    "heed",
+    "cryptoki",
+];
+
+/// The resolved graph, over normal and build dependencies: what tests link beside is not shipped.
+struct Graph {
+    names: BTreeMap<String, String>,
+    folders: BTreeMap<String, PathBuf>,
+    edges: BTreeMap<String, BTreeSet<String>>,
+    members: BTreeSet<String>,
+}
+
+impl Graph {
+    fn read() -> Self {
+        let output = Command::new(env!("CARGO"))
+            .args(["metadata", "--format-version", "1", "--locked", "--filter-platform", "x86_64-unknown-linux-gnu"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("cargo runs");
+        assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
+        let json: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        let list = |value: &Value| value.as_array().expect("a list").clone();
+
+        let mut graph = Self {
+            names: BTreeMap::new(),
+            folders: BTreeMap::new(),
+            edges: BTreeMap::new(),
+            members: list(&json["workspace_members"]).iter().map(text).collect(),
+        };
+        for package in list(&json["packages"]) {
+            let manifest = PathBuf::from(text(&package["manifest_path"]));
+            graph.names.insert(text(&package["id"]), text(&package["name"]));
+            graph.folders.insert(text(&package["id"]), manifest.parent().expect("a folder").to_owned());
+        }
+        for node in list(&json["resolve"]["nodes"]) {
+            let shipped = |dep: &Value| list(&dep["dep_kinds"]).iter().any(|kind| kind["kind"] != "dev");
+            let deps = list(&node["deps"]);
+            let deps = deps.iter().filter(|dep| shipped(dep)).map(|dep| text(&dep["pkg"])).collect();
+            graph.edges.insert(text(&node["id"]), deps);
+        }
+        graph
+    }
+
+    fn id(&self, name: &str) -> &str {
+        let mut found = self.members.iter().filter(|id| self.names[*id] == name);
+        let id = found.next().unwrap_or_else(|| panic!("no crate {name} in the workspace"));
+        assert!(found.next().is_none());
+        id
+    }
+
+    /// The names of all that `name` links, itself included.
+    fn linked_by(&self, name: &str) -> BTreeSet<&str> {
+        let mut seen = BTreeSet::from([self.id(name)]);
+        let mut todo: Vec<&str> = seen.iter().copied().collect();
+        while let Some(id) = todo.pop() {
+            for dep in &self.edges[id] {
+                if seen.insert(dep) {
+                    todo.push(dep);
+                }
+            }
+        }
+        seen.into_iter().map(|id| self.names[id].as_str()).collect()
+    }
+
+    /// The workspace's crates whose folder begins so, relative to its root.
+    fn members_under(&self, folder: &str) -> Vec<&str> {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+        let root = root.canonicalize().expect("the folder is there");
+        let under = self.members.iter().filter(|id| self.folders[*id].starts_with(&root));
+        under.map(|id| self.names[id].as_str()).collect()
+    }
+}
+
+#[test]
+fn the_node_links_no_crate_of_the_vault_but_the_public_ones() {
+    let graph = Graph::read();
+    let linked = graph.linked_by("torus-node");
+    let vault = graph.members_under("vault");
+    assert!(vault.len() >= 7, "the vault's crates were not found: {vault:?}");
+    for name in vault {
+        assert!(PUBLIC.contains(&name) || !linked.contains(name), "torus-node links {name}");
+    }
+    assert!(linked.contains("torus-ipc"));
+}
+
+#[test]
+fn no_crate_of_the_node_links_a_secret_one() {
+    let graph = Graph::read();
+    for name in graph.members_under("node") {
+        for secret in ["torus-protocol", "torus-hsm", "torus-release", "torus-vault"] {
+            assert!(!graph.linked_by(name).contains(secret), "{name} links {secret}");
+        }
+    }
+}
+
+#[test]
+fn the_public_crates_of_the_vault_link_no_secret_one() {
+    let graph = Graph::read();
+    for name in PUBLIC {
+        for secret in ["torus-protocol", "torus-hsm", "torus-release", "torus-vault"] {
+            assert!(!graph.linked_by(name).contains(secret), "{name} links {secret}");
+        }
+    }
+}
+
+#[test]
+fn the_vault_links_no_network_and_no_runtime() {
+    let graph = Graph::read();
+    let linked = graph.linked_by("torus-vault");
+    assert!(linked.contains("cryptoki") && linked.contains("heed"), "the graph was not read whole");
+    for foreign in FOREIGN_TO_A_VAULT {
+        let parts = |name: &&&str| **name == foreign || name.starts_with(&format!("{foreign}-"));
+        let found: Vec<_> = linked.iter().filter(parts).collect();
+        assert!(found.is_empty(), "torus-vault links {found:?}");
+    }
+    for name in graph.members_under("node") {
+        assert!(!linked.contains(name), "torus-vault links {name}");
+    }
+}
+
+#[test]
+fn the_users_side_is_linked_by_no_daemon() {
+    let graph = Graph::read();
+    for daemon in ["torus-node", "torus-vault"] {
+        assert!(!graph.linked_by(daemon).contains("torus-client"), "{daemon} links the client");
+    }
+}
+
+#[test]
+fn no_daemon_links_what_is_for_tests() {
+    let graph = Graph::read();
+    for daemon in ["torus-node", "torus-vault", "torus-client"] {
+        let linked = graph.linked_by(daemon);
+        for name in ["torus-tests", "proptest", "trybuild", "tempfile"] {
+            assert!(!linked.contains(name), "{daemon} links {name}");
+        }
+    }
+}
+
+#[test]
+fn crates_of_which_two_versions_would_be_two_truths_are_there_once() {
+    let graph = Graph::read();
+    let mut linked = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for daemon in ["torus-node", "torus-vault", "torus-client"] {
+        let mut seen = BTreeSet::from([graph.id(daemon)]);
+        let mut todo: Vec<&str> = seen.iter().copied().collect();
+        while let Some(id) = todo.pop() {
+            linked.entry(&graph.names[id]).or_default().insert(id);
+            todo.extend(graph.edges[id].iter().map(String::as_str).filter(|dep| seen.insert(dep)));
+        }
+    }
+    let twice: Vec<_> =
+        ONE_VERSION.iter().filter_map(|name| linked.get(name)).filter(|versions| versions.len() > 1).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+}

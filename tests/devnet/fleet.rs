@@ -1,0 +1,156 @@
+//! All members of a running devnet, started and stopped one by one or together.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ceremony::{Binaries, Founded, node_program, vault_program};
+use crate::issuer::Issuer;
+use crate::network_file::NetworkBoard;
+use crate::plan::Layout;
+use crate::process::{Role, alive, listen};
+use crate::supervisor::{Daemon, End, ExtraEnv};
+use crate::{Result, Trouble};
+
+/// Where Debian's package libfaketime puts the library that gives one process another clock.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+/// The members of a devnet.
+pub struct Fleet {
+    founded: Founded,
+    layout: Layout,
+    board: Arc<NetworkBoard>,
+    members: Vec<Pair>,
+}
+
+struct Pair {
+    vault: Daemon,
+    node: Daemon,
+}
+
+impl Fleet {
+    /// Supervises the members of a founded network, none of which runs yet.
+    pub fn new(binaries: &Binaries, layout: &Layout, founded: &Founded, issuer: &Issuer) -> Result<Self> {
+        let board = Arc::new(NetworkBoard::new(layout, founded, issuer));
+        let mut members = Vec::new();
+        for member in founded.shape.members() {
+            let mut vault = vault_program(binaries, layout, founded, member);
+            vault.listener = Some(listen(layout.member(member).socket())?);
+            let node = node_program(binaries, layout, founded, member);
+            let daemon = |role, program| Daemon::new(member, role, program, binaries.launcher(), Arc::clone(&board));
+            members.push(Pair { vault: daemon(Role::Vault, vault), node: daemon(Role::Node, node) });
+        }
+        Ok(Self { founded: founded.clone(), layout: layout.clone(), board, members })
+    }
+
+    /// What the network is.
+    pub fn founded(&self) -> &Founded {
+        &self.founded
+    }
+
+    /// Its files.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Starts a member: the vault, then the node.
+    pub async fn start(&self, member: u8, extra: ExtraEnv) -> Result<()> {
+        let pair = self.pair(member)?;
+        pair.vault.start(extra.clone()).await?;
+        pair.node.start(extra).await
+    }
+
+    /// Ends a member: the node, then the vault. It stays down.
+    pub async fn stop(&self, member: u8, end: End) -> Result<()> {
+        let pair = self.pair(member)?;
+        pair.node.stop(end).await;
+        pair.vault.stop(end).await;
+        Ok(())
+    }
+
+    /// Kills one process of a member as a crash would; it comes back by itself.
+    pub async fn kill(&self, member: u8, role: Role) -> Result<()> {
+        let pair = self.pair(member)?;
+        let daemon = match role {
+            Role::Vault => &pair.vault,
+            Role::Node => &pair.node,
+        };
+        if daemon.kill().await { Ok(()) } else { Err(Trouble::Refused(format!("member {member} runs no {role}"))) }
+    }
+
+    /// Starts every member.
+    pub async fn start_all(&self) -> Result<()> {
+        for member in self.founded.shape.members() {
+            self.start(member, Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops every member, all at the same time.
+    pub async fn stop_all(&self) {
+        let mut stops = Vec::new();
+        for pair in &self.members {
+            stops.push(pair.node.stop(End::InOrder));
+        }
+        join(stops).await;
+        let mut stops = Vec::new();
+        for pair in &self.members {
+            stops.push(pair.vault.stop(End::InOrder));
+        }
+        join(stops).await;
+    }
+
+    /// Kills every process at once, as a power cut would; all come back by themselves.
+    pub async fn kill_all(&self) {
+        for role in [Role::Vault, Role::Node] {
+            for member in self.founded.shape.members() {
+                crate::process::signal(self.board.pid(member, role), libc::SIGKILL);
+            }
+        }
+    }
+
+    /// One line a member: its processes.
+    pub fn status(&self) -> String {
+        let line = |member| {
+            let state = |role| match self.board.pid(member, role) {
+                0 => "stopped".to_owned(),
+                pid if alive(pid) => format!("pid {pid}"),
+                pid => format!("pid {pid}, ending"),
+            };
+            format!("member {member}: vault {}, node {}", state(Role::Vault), state(Role::Node))
+        };
+        self.founded.shape.members().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    fn pair(&self, member: u8) -> Result<&Pair> {
+        usize::from(member)
+            .checked_sub(1)
+            .and_then(|slot| self.members.get(slot))
+            .ok_or_else(|| Trouble::Refused(format!("there is no member {member}, only 1 to {}", self.founded.shape.n)))
+    }
+}
+
+/// The variables that put a process's clock `offset` away from the machine's.
+pub fn clock_off_by(offset: i64) -> Result<ExtraEnv> {
+    if !Path::new(FAKETIME).exists() {
+        return Err(Trouble::Refused(format!("{FAKETIME} is missing: run `make deps`")));
+    }
+    let off = Duration::from_secs(offset.unsigned_abs()).as_secs();
+    let sign = if offset < 0 { '-' } else { '+' };
+    Ok(vec![
+        ("LD_PRELOAD".to_owned(), FAKETIME.into()),
+        ("FAKETIME".to_owned(), format!("{sign}{off}s").into()),
+        // Timeouts run on the monotonic clock, which a wrong wall clock does not touch.
+        ("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".into()),
+        ("DONT_FAKE_MONOTONIC".to_owned(), "1".into()),
+    ])
+}
+
+async fn join<F: Future<Output = ()>>(futures: Vec<F>) {
+    let mut pinned: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    std::future::poll_fn(|context| {
+        pinned.retain_mut(|future| future.as_mut().poll(context).is_pending());
+        if pinned.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}

@@ -1,0 +1,167 @@
+//! What a member says of itself while it starts: a bar for people, plain lines for logs.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::http;
+use crate::plan::{Layout, Shape};
+use crate::process::Role;
+use crate::{Result, Trouble};
+
+const POLL: Duration = Duration::from_millis(400);
+const BAR: u64 = 24;
+
+/// What /readyz of a member said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether the member serves.
+    pub ready: bool,
+    /// Unassigned keys in the buffer.
+    pub buffer: u64,
+    /// Keys that the buffer is filled to.
+    pub target: u64,
+    /// The codes of what is not ready.
+    pub codes: Vec<String>,
+    /// The same in words.
+    pub reasons: Vec<String>,
+}
+
+impl Readiness {
+    /// Reads an answer of /readyz.
+    pub fn parse(json: &Value) -> Option<Self> {
+        let texts = |field: &str| {
+            let list = json.get("reasons").and_then(Value::as_array);
+            let text = |reason: &Value| reason.get(field).and_then(Value::as_str).map(str::to_owned);
+            list.map(|list| list.iter().filter_map(text).collect::<Vec<_>>()).unwrap_or_default()
+        };
+        let number = |field: &str| json.get("buffer").and_then(|b| b.get(field)).and_then(Value::as_u64);
+        Some(Self {
+            ready: json.get("ready")?.as_bool()?,
+            buffer: number("unassigned").unwrap_or_default(),
+            target: number("target").unwrap_or_default(),
+            codes: texts("code"),
+            reasons: texts("text"),
+        })
+    }
+}
+
+/// Asks a member.
+pub async fn readiness(shape: &Shape, member: u8) -> std::result::Result<Readiness, String> {
+    let answer = http::get(shape.ports(member).admin, "/readyz", Duration::from_secs(2)).await?;
+    Readiness::parse(&answer.json()).ok_or_else(|| format!("/readyz answers {}: {}", answer.status, answer.text()))
+}
+
+/// Waits until all of `members` are ready, showing how far they are. The error names the first that is not.
+pub async fn until_ready(
+    step: &str,
+    shape: &Shape,
+    layout: &Layout,
+    members: &[u8],
+    limit: Duration,
+) -> Result<Duration> {
+    let started = Instant::now();
+    let mut display = Display::new();
+    loop {
+        let mut said = Vec::new();
+        for member in members {
+            said.push((*member, readiness(shape, *member).await));
+        }
+        display.show(&said);
+        let lagging = said.iter().find(|(_, r)| !r.as_ref().is_ok_and(|r| r.ready));
+        let Some((member, why)) = lagging else {
+            display.finish();
+            return Ok(started.elapsed());
+        };
+        if started.elapsed() > limit {
+            display.finish();
+            let reason = match why {
+                Ok(readiness) => format!("not ready after {limit:?}: {}", readiness.reasons.join("; ")),
+                Err(why) => format!("not ready after {limit:?}: {why}"),
+            };
+            let log = layout.member(*member).log(Role::Node);
+            return Err(Trouble::Member { step: step.to_owned(), member: *member, reason, log });
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+type Said = (u8, std::result::Result<Readiness, String>);
+
+struct Display {
+    terminal: bool,
+    lines: usize,
+    last: Vec<String>,
+    printed: Option<Instant>,
+}
+
+impl Display {
+    fn new() -> Self {
+        Self { terminal: std::io::stdout().is_terminal(), lines: 0, last: Vec::new(), printed: None }
+    }
+
+    fn show(&mut self, said: &[Said]) {
+        let mut out = std::io::stdout().lock();
+        if self.terminal {
+            if self.lines > 0 {
+                let _ = write!(out, "\x1b[{}A", self.lines);
+            }
+            for one in said {
+                let _ = writeln!(out, "\x1b[2K{}", line(one, true));
+            }
+            self.lines = said.len();
+        } else if self.printed.is_none_or(|when| when.elapsed() >= Duration::from_secs(2)) {
+            let lines: Vec<String> = said.iter().map(|one| line(one, false)).collect();
+            for (slot, line) in lines.iter().enumerate() {
+                if self.last.get(slot) != Some(line) {
+                    let _ = writeln!(out, "{line}");
+                }
+            }
+            self.last = lines;
+            self.printed = Some(Instant::now());
+        }
+        let _ = out.flush();
+    }
+
+    fn finish(&mut self) {
+        self.lines = 0;
+    }
+}
+
+fn line((member, said): &Said, bar: bool) -> String {
+    let Ok(said) = said else { return format!("member {member}  starting") };
+    let state = if said.ready { "ready".to_owned() } else { said.reasons.join("; ") };
+    let filled = match said.target {
+        0 => 0,
+        target => said.buffer.min(target) * BAR / target,
+    };
+    let drawn = match bar {
+        true => format!("[{}{}] ", "#".repeat(filled as usize), ".".repeat((BAR - filled) as usize)),
+        false => String::new(),
+    };
+    let mut line = format!("member {member}  {drawn}{} of {} keys  {state}", said.buffer, said.target);
+    if bar && line.chars().count() > 110 {
+        line = line.chars().take(109).chain(['…']).collect();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_member_that_is_not_ready_says_why() {
+        let said = json!({"ready": false, "reasons": [{"code": "quorum", "text": "2 of 5 members in sight"}],
+            "buffer": {"unassigned": 64, "target": 128}});
+        let said = Readiness::parse(&said).unwrap();
+        assert_eq!((said.buffer, said.target, said.codes.as_slice()), (64, 128, ["quorum".to_owned()].as_slice()));
+        let line = line(&(3, Ok(said)), true);
+        assert!(line.contains("[############............]") && line.contains("2 of 5 members"), "{line}");
+        assert_eq!(Readiness::parse(&json!({"status": "fine"})), None);
+    }
+}
