@@ -1,8 +1,9 @@
 //! The anti-rollback counter: a data object in the token that is replaced by its successor.
 //!
-//! A new object is made before the old one is destroyed, and the highest counts, so that a crash leaves two and loses
-//! none. It is no monotonic counter of the hardware: whoever has the PIN can destroy it, and a copied SoftHSM
-//! directory brings an old one back.
+//! A new object is made before old ones are destroyed, and the highest counts. The direct predecessor is kept: a token
+//! may acknowledge an object that it never stored (SoftHSM does on a full disk), and then the counter falls back by
+//! one, which a start expects, and not to nothing. It is no monotonic counter of the hardware: whoever has the PIN can
+//! destroy it, and a copied SoftHSM directory brings an old one back.
 
 use crate::error::DeviceError;
 use crate::fault::Fault;
@@ -34,12 +35,12 @@ pub(crate) fn tick(session: &Session) -> Result<u64, Fault> {
         Attribute::Application(APPLICATION.to_vec()),
         Attribute::Value(encode(next).to_vec()),
     ])?;
-    // A token that takes the new value without keeping it must not be trusted with the destruction of the old one.
+    // A token that takes the new value and does not show it keeps the old ones.
     if highest(&objects(session)?)? != next {
         return Err(DeviceError::CounterStuck(now).into());
     }
-    for (handle, _) in old {
-        session.handle().destroy_object(handle)?;
+    for (handle, _) in old.iter().filter(|(_, value)| *value != Some(now)) {
+        session.handle().destroy_object(*handle)?;
     }
     Ok(next)
 }

@@ -13,15 +13,6 @@ pub use report::{Check, Report, Verdict};
 
 pub(crate) use scratch::Plan;
 
-/// What the tests need of the inside.
-#[cfg(test)]
-pub(crate) mod probe {
-    use super::scratch::Cipher;
-    pub(crate) use super::sealing::{AAD, KNOWN_BODY, KNOWN_IV, KNOWN_KEY, KNOWN_PLAIN};
-    pub(crate) const UNAUTHENTICATED: Cipher = Cipher::Unauthenticated;
-    pub(crate) const BROKEN: Cipher = Cipher::Broken;
-}
-
 use crate::token::Token;
 use scratch::Bench;
 
@@ -121,4 +112,13 @@ impl Outcome {
         }
         worst
     }
+}
+
+/// What the tests need of the inside.
+#[cfg(test)]
+pub(crate) mod probe {
+    use super::scratch::Cipher;
+    pub(crate) use super::sealing::{AAD, KNOWN_BODY, KNOWN_IV, KNOWN_KEY, KNOWN_PLAIN};
+    pub(crate) const UNAUTHENTICATED: Cipher = Cipher::Unauthenticated;
+    pub(crate) const BROKEN: Cipher = Cipher::Broken;
 }

@@ -11,6 +11,7 @@ use crate::session::Session;
 use crate::token::Token;
 use cryptoki::error::Error;
 use cryptoki::object::ObjectHandle;
+use cryptoki::session::Session as Handle;
 use zeroize::Zeroizing;
 
 /// How an examination makes and uses its keys. The vault's is [`Plan::STRICT`]; the tests' others give each check
@@ -24,6 +25,7 @@ pub(crate) struct Plan {
     /// Whether each private key is compared with its own public key.
     pub(crate) own_public: bool,
     pub(crate) random: fn(&Session, &mut [u8]) -> Result<(), Error>,
+    pub(crate) share: fn(&Handle, &Name, Strictness) -> Result<ObjectHandle, Error>,
 }
 
 impl Plan {
@@ -33,6 +35,7 @@ impl Plan {
         off_curve: true,
         own_public: true,
         random: Session::random,
+        share: objects::generate_share,
     };
 }
 
@@ -74,7 +77,7 @@ impl<'a> Bench<'a> {
         let _writing = token.writing();
         let serial = u64::from_be_bytes(serial);
         let handle = session.handle();
-        let share = scratch(label, serial, 0, |name| objects::generate_share(handle, name, plan.strict));
+        let share = scratch(label, serial, 0, |name| (plan.share)(handle, name, plan.strict));
         let signing = scratch(label, serial, 1, |name| objects::generate_pair(handle, name, Use::Sign, plan.strict));
         let envelope = scratch(label, serial, 2, |name| objects::generate_pair(handle, name, Use::Derive, plan.strict));
         Ok(Self { session, plan, share, signing, envelope })

@@ -151,15 +151,16 @@ fn a_public_object_that_was_put_there_by_another_is_not_believed() {
 }
 
 #[test]
-fn of_two_counters_that_a_crash_left_the_higher_counts_and_the_lower_goes() {
+fn of_several_counters_the_highest_counts_and_a_tick_leaves_it_and_its_successor() {
     let token = token("two-counters");
     let session = token.session().unwrap();
     let mut one = device(&token);
+    data(&session, &counter_value(5));
     data(&session, &counter_value(7));
     data(&session, &counter_value(6));
     assert_eq!(one.counter().unwrap(), 7);
     assert_eq!(one.tick().unwrap(), 8);
-    assert_eq!(counter_objects(&session), 1);
+    assert_eq!(counter_objects(&session), 2);
     assert_eq!(device(&token).counter().unwrap(), 8);
 }
 
@@ -173,10 +174,44 @@ fn a_half_made_counter_is_passed_over_and_a_lone_damaged_one_is_an_error() {
     assert!(matches!(one.tick(), Err(DeviceError::CounterDamaged(1))));
     data(&session, &counter_value(4));
     assert_eq!(one.tick().unwrap(), 5);
-    assert_eq!(counter_objects(&session), 1);
+    assert_eq!(counter_objects(&session), 2);
     data(&session, &counter_value(u64::MAX));
     assert!(matches!(one.tick(), Err(DeviceError::CounterStuck(u64::MAX))));
     assert_eq!(one.counter().unwrap(), u64::MAX);
+}
+
+/// Lets another process open a token of ours, through a shell that prepares it; what it printed.
+fn another_process(label: &str, work: &str, shell: &str) -> String {
+    let output = std::process::Command::new("sh")
+        .args(["-c", &format!("{shell} exec \"$0\" \"$@\"")])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "tests::loss::as_another_process", "--nocapture", "--test-threads=1"])
+        .env("TORUS_HSM_STORED", super::directory())
+        .env("TORUS_HSM_WORK", format!("{label} {work}"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// Only does something as a child of the tests below.
+#[test]
+fn as_another_process() {
+    let Ok(work) = std::env::var("TORUS_HSM_WORK") else { return };
+    let (label, work) = work.split_once(' ').unwrap();
+    let token = crate::Token::open(&super::config(label), &super::pin(super::PIN)).unwrap();
+    let mut one = device(&token);
+    if work == "tick-on-full-disk" {
+        // The token must be read to be opened, and SoftHSM writes even then: so the disk is full only from here.
+        let limit = format!("prlimit --fsize=0 --pid {}", std::process::id());
+        assert!(std::process::Command::new("sh").args(["-c", &limit]).status().unwrap().success());
+        assert!(std::fs::write(super::directory().join("no-room"), "x").is_err());
+    }
+    if work.starts_with("tick") {
+        println!("ticked {:?}", one.tick());
+    }
+    println!("counter {} identity {:?}", one.counter().unwrap(), one.identity().unwrap().to_compressed());
 }
 
 #[test]
@@ -187,22 +222,22 @@ fn a_counter_and_keys_are_there_for_another_process() {
     let identity = one.generate_identity().unwrap();
     one.tick().unwrap();
     one.tick().unwrap();
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "tests::loss::as_another_process", "--nocapture", "--test-threads=1"])
-        .env("TORUS_HSM_STORED", super::directory())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = another_process("stored", "read", "");
     let expected = format!("counter 2 identity {:?}", identity.to_compressed());
-    assert!(output.status.success() && text.contains(&expected), "{text}");
+    assert!(text.contains(&expected), "{text}");
 }
 
-/// Only does something as a child of the test above.
 #[test]
-fn as_another_process() {
-    if std::env::var_os("TORUS_HSM_STORED").is_some() {
-        let token = crate::Token::open(&super::config("stored"), &super::pin(super::PIN)).unwrap();
-        let mut one = device(&token);
-        println!("counter {} identity {:?}", one.counter().unwrap(), one.identity().unwrap().to_compressed());
-    }
+fn a_tick_on_a_full_disk_never_loses_the_counter() {
+    let token = token("full");
+    let mut one = device(&token);
+    one.generate_identity().unwrap();
+    (1..=3).for_each(|value| assert_eq!(one.tick().unwrap(), value));
+    // Every write to a file fails, as on a full disk; what the token answers is not to be believed.
+    let text = another_process("full", "tick-on-full-disk", "trap '' XFSZ;");
+    assert!(text.contains("ticked "), "{text}");
+    let after = another_process("full", "read", "");
+    assert!(after.contains("counter 3 ") || after.contains("counter 4 "), "{text}{after}");
+    let after = another_process("full", "tick", "");
+    assert!(after.contains("ticked Ok(4)") || after.contains("ticked Ok(5)"), "{after}");
 }

@@ -6,7 +6,7 @@ mod loss;
 mod nss;
 
 use crate::{EpochAttempt, Pin, SealedDevice, Token, TokenConfig};
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -59,10 +59,10 @@ fn set_environment(name: &str, value: &Path) {
 }
 
 fn pin(text: &str) -> Pin {
-    let file = tempfile::NamedTempFile::new_in(directory()).unwrap();
-    std::fs::write(file.path(), text).unwrap();
-    std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o600)).unwrap();
-    Pin::from_file(file.path()).unwrap()
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(text.as_bytes()).unwrap();
+    drop(writer);
+    Pin::from_fd(reader.into()).unwrap()
 }
 
 fn config(label: &str) -> TokenConfig {
