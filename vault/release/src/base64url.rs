@@ -57,7 +57,8 @@ mod tests {
         assert_eq!(decode("").as_deref(), Some(&b""[..]));
         assert_eq!(decode("Zg").as_deref(), Some(&b"f"[..]));
         assert_eq!(decode("Zm8").as_deref(), Some(&b"fo"[..]));
-        for twin in ["Zh", "Zv", "Zm9", "Zg==", "Zg=", "Zm8=", "Z", "Zg ", " Zg", "Z\ng", "Zm9vZ", "+_", "/-8", "Zg\0"] {
+        for twin in ["Zh", "Zv", "Zm9", "Zg==", "Zg=", "Zm8=", "Z", "Zg ", " Zg", "Z\ng", "Zm9vZ", "+_", "/-8", "Zg\0"]
+        {
             assert_eq!(decode(twin), None, "{twin:?}");
         }
     }

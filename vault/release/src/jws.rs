@@ -44,7 +44,8 @@ impl<'a> Token<'a> {
             return Err(Deny::TokenForm);
         }
         let decode = |segment: &str| base64url::decode(segment).filter(|bytes| !bytes.is_empty());
-        let (Some(header), Some(payload), Some(signature)) = (decode(header), decode(payload), decode(signature)) else {
+        let (Some(header), Some(payload), Some(signature)) = (decode(header), decode(payload), decode(signature))
+        else {
             return Err(Deny::TokenForm);
         };
         let header = Object::parse(&header).map_err(|_| Deny::TokenForm)?;
