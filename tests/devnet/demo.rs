@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::ceremony::Binaries;
 use crate::fleet::Fleet;
 use crate::issuer::MAIN_VERIFIER;
-use crate::progress::{readiness, until_ready};
+use crate::progress::{Goal, readiness, until};
 use crate::running::patience;
 use crate::supervisor::End;
 use crate::{Result, Trouble};
@@ -35,7 +35,7 @@ pub async fn run(fleet: Arc<Fleet>, binaries: &Binaries) -> Result<()> {
     let all: Vec<u8> = shape.members().collect();
     let mut table = Table::default();
 
-    let took = until_ready("starting the network", &shape, &layout, &all, patience(&shape)).await?;
+    let took = until(Goal::Filled, "starting the network", &shape, &layout, &all, patience(&shape)).await?;
     table.add(&format!("{} members start, the buffer of keys fills", shape.n), took, "");
 
     let alice = login(&fleet, binaries, "alice logs in, a new user", "alice").await?;
@@ -66,7 +66,7 @@ pub async fn run(fleet: Arc<Fleet>, binaries: &Binaries) -> Result<()> {
     fleet.start_all().await?;
     // The killed member keeps its silence for a while and is not waited for.
     let rest: Vec<u8> = all.into_iter().filter(|member| *member != lost).collect();
-    until_ready("restarting from disk", &shape, &layout, &rest, RESTART_LIMIT).await?;
+    until(Goal::Ready, "restarting from disk", &shape, &layout, &rest, RESTART_LIMIT).await?;
     table.add("all members restart from disk", started.elapsed(), "");
     let step = "alice logs in after the restart";
     table.login(step, &same(&fleet, step, &alice, login(&fleet, binaries, step, "alice").await?)?);

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use torus_tests::control::{self, Order};
 use torus_tests::plan::Layout;
 use torus_tests::process::{Role, become_daemon};
-use torus_tests::progress::until_ready;
+use torus_tests::progress::{Goal, until};
 use torus_tests::running::{Wish, patience, with_network};
 use torus_tests::{Result, Trouble, demo};
 
@@ -150,7 +150,7 @@ fn run(wish: &Wish) -> Result<ExitCode> {
         let shape = fleet.founded().shape.clone();
         let layout = fleet.layout().clone();
         let all: Vec<u8> = shape.members().collect();
-        match until_ready("starting the network", &shape, &layout, &all, patience(&shape)).await {
+        match until(Goal::Filled, "starting the network", &shape, &layout, &all, patience(&shape)).await {
             Ok(took) => println!("ready after {:.1} s: {}", took.as_secs_f32(), layout.network().display()),
             // It goes on running: a member that is late may still come, and the logs are there to be read.
             Err(trouble) => eprintln!("torus-devnet: {trouble}"),

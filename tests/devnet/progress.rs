@@ -54,8 +54,24 @@ pub async fn readiness(shape: &Shape, member: u8) -> std::result::Result<Readine
     Readiness::parse(&answer.json()).ok_or_else(|| format!("/readyz answers {}: {}", answer.status, answer.text()))
 }
 
-/// Waits until all of `members` are ready, showing how far they are. The error names the first that is not.
-pub async fn until_ready(
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// The member serves.
+    Ready,
+    /// The member serves and its buffer of keys is filled.
+    Filled,
+}
+
+impl Goal {
+    fn reached(self, said: &Readiness) -> bool {
+        said.ready && (self == Self::Ready || said.buffer >= said.target)
+    }
+}
+
+/// Waits until all of `members` are so far, showing how far they are. The error names the first that is not.
+pub async fn until(
+    goal: Goal,
     step: &str,
     shape: &Shape,
     layout: &Layout,
@@ -70,7 +86,7 @@ pub async fn until_ready(
             said.push((*member, readiness(shape, *member).await));
         }
         display.show(&said);
-        let lagging = said.iter().find(|(_, r)| !r.as_ref().is_ok_and(|r| r.ready));
+        let lagging = said.iter().find(|(_, r)| !r.as_ref().is_ok_and(|r| goal.reached(r)));
         let Some((member, why)) = lagging else {
             display.finish();
             return Ok(started.elapsed());
@@ -78,7 +94,10 @@ pub async fn until_ready(
         if started.elapsed() > limit {
             display.finish();
             let reason = match why {
-                Ok(readiness) => format!("not ready after {limit:?}: {}", readiness.reasons.join("; ")),
+                Ok(said) if said.ready => {
+                    format!("{} of {} keys after {limit:?}", said.buffer, said.target)
+                }
+                Ok(said) => format!("not ready after {limit:?}: {}", said.reasons.join("; ")),
                 Err(why) => format!("not ready after {limit:?}: {why}"),
             };
             let log = layout.member(*member).log(Role::Node);

@@ -1,0 +1,69 @@
+# Everything a newcomer needs: `make demo` shows it working, `make test` checks it. Run `make help` for the rest.
+
+CARGO ?= cargo
+# Taken from the network on disk, or 5 members from port 17000, where not given.
+MEMBERS ?=
+PORT ?=
+KEYS ?=
+FRESH ?=
+N ?=
+
+BIN := $(or $(CARGO_TARGET_DIR),target)/release
+NETWORK := $(if $(MEMBERS),--members $(MEMBERS)) $(if $(PORT),--port $(PORT)) $(if $(KEYS),--keys $(KEYS))
+# All crates are built together with what their tests need: one set of features, so nothing is built twice.
+ALL := --release --workspace --all-targets --locked
+LONG := TORUS_LONG=1
+
+.PHONY: help deps deps-test build demo devnet stop-member start-member status test test-long e2e js lint probe bench deny
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+deps: ## Install what a network needs and this machine lacks (says what, before it does)
+	@tests/deps network
+
+deps-test:
+	@tests/deps tests
+
+build: ## Build the daemons, the client and the launcher
+	$(CARGO) build $(ALL)
+
+demo: deps build ## Start five members and log users in while one dies and all restart
+	$(BIN)/torus-devnet demo $(NETWORK)
+
+devnet: deps build ## Run a network until Ctrl-C (MEMBERS=5|9 KEYS=… PORT=… FRESH=1)
+	$(BIN)/torus-devnet run $(NETWORK) $(if $(FRESH),--fresh)
+
+stop-member: ## Stop one member of the running devnet (N=2)
+	@$(BIN)/torus-devnet stop-member $(or $(N),$(error say which: make stop-member N=2))
+
+start-member: ## Start it again (N=2)
+	@$(BIN)/torus-devnet start-member $(or $(N),$(error say which: make start-member N=2))
+
+status: ## Which processes of the devnet run
+	@$(BIN)/torus-devnet status
+
+lint: ## Formatting, and clippy with warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(ALL) -- -D warnings
+
+probe: ## The vault's inner crates link without std and without an operating system
+	$(MAKE) -C firmware-sim/probe
+
+js: deps-test ## The npm clients, exactly as their lock pins them
+	cd tests/js && npm ci --ignore-scripts --no-audit --no-fund
+
+test: deps deps-test lint probe build js ## Everything that fits into an hour on two cores
+	$(CARGO) test --release --workspace --locked
+
+test-long: deps deps-test build js ## Kill matrices, nine members, clocks that are off: hours
+	$(LONG) $(CARGO) test --release --workspace --locked
+
+e2e: deps deps-test build js ## The end-to-end tests alone
+	$(CARGO) test --release --locked -p torus-tests --test e2e
+
+bench: deps build ## The figures of the README
+	$(CARGO) bench --workspace --locked
+
+deny: ## Advisories, licences, sources (ADVISORIES=folder or archive of the advisory database)
+	tests/deny "$(ADVISORIES)"
