@@ -3,6 +3,7 @@
 //! Both daemons start in two phases: open everything, then [`lockdown`], and only then serve. A step that the system
 //! refuses is an error by name and the daemon must not serve; nothing is skipped in silence. The crate grants nothing
 //! and opens nothing; it knows no configuration, so that nobody can configure it away.
+#![deny(unsafe_code)]
 
 mod report;
 mod system;

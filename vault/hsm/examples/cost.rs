@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     print!("{report}");
 
     let mut device = SealedDevice::new(token.session()?);
+    println!("counter {}", device.counter()?);
     device.destroy_epoch_keys(SCRATCH)?;
     let start = Instant::now();
     let public = device.generate_epoch_keys(SCRATCH)?;

@@ -12,6 +12,13 @@ use zeroize::Zeroize;
 const MAX: usize = 128;
 
 /// A token's PIN. It cannot be printed, cloned or compared, and is wiped when dropped.
+///
+/// ```compile_fail,E0277
+/// fn print(pin: &torus_hsm::Pin) -> String { format!("{pin:?}") }
+/// ```
+/// ```compile_fail,E0599
+/// fn copy(pin: &torus_hsm::Pin) -> torus_hsm::Pin { torus_hsm::Pin::clone(pin) }
+/// ```
 pub struct Pin(AuthPin);
 
 impl Pin {

@@ -29,6 +29,7 @@ pub struct SealedDevice {
     session: Session,
     identity: Option<EcKey>,
     epochs: BTreeMap<EpochAttempt, EpochKeys>,
+    revision: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -47,7 +48,8 @@ struct EpochKeys {
 impl SealedDevice {
     /// A device over one session. Nothing is asked of the token yet.
     pub fn new(session: Session) -> Self {
-        Self { session, identity: None, epochs: BTreeMap::new() }
+        let revision = session.token().revision();
+        Self { session, identity: None, epochs: BTreeMap::new(), revision }
     }
 
     #[cfg(test)]
@@ -57,13 +59,22 @@ impl SealedDevice {
 
     /// Runs an operation, and once more on a fresh session if the first was lost.
     fn run<T>(&mut self, mut operation: impl FnMut(&mut Self) -> Result<T, Fault>) -> Result<T, DeviceError> {
+        let revision = self.session.token().revision();
+        if self.revision != revision {
+            self.forget();
+            self.revision = revision;
+        }
         let mut result = operation(self);
         if result.as_ref().is_err_and(Fault::session_lost) {
-            self.identity = None;
-            self.epochs.clear();
+            self.forget();
             result = self.session.reopen().and_then(|()| operation(self));
         }
         result.map_err(|fault| fault.told(self.session.token().label()))
+    }
+
+    fn forget(&mut self) {
+        self.identity = None;
+        self.epochs.clear();
     }
 
     fn identity_key(&mut self) -> Result<EcKey, Fault> {
@@ -112,6 +123,7 @@ impl SealedDevice {
 
     fn destroy(&mut self, attempt: EpochAttempt) -> Result<(), Fault> {
         self.epochs.remove(&attempt);
+        self.session.token().revised();
         let handle = self.session.handle();
         let names = [Kind::Share, Kind::Envelope, Kind::Consensus].map(|kind| Name::of(kind, attempt));
         for name in &names {

@@ -9,6 +9,15 @@ use cryptoki::session::Session as Handle;
 use zeroize::Zeroizing;
 
 /// A session on a logged-in token. It can be handed to a thread, but not shared between two.
+///
+/// ```
+/// fn handed<T: Send>() {}
+/// handed::<torus_hsm::Session>();
+/// ```
+/// ```compile_fail,E0277
+/// fn shared<T: Sync>() {}
+/// shared::<torus_hsm::Session>();
+/// ```
 pub struct Session {
     token: Token,
     handle: Handle,

@@ -10,6 +10,7 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::session::{Session as Handle, SessionState, UserType};
 use cryptoki::slot::Slot;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Which token to open.
@@ -49,10 +50,12 @@ struct Inner {
     // When the last session closes the token logs out and every private handle dies: this one never closes.
     _anchor: Mutex<Handle>,
     writing: Mutex<()>,
+    revision: AtomicU64,
 }
 
 impl Token {
-    /// Loads the module, finds the token by its label and logs in, once.
+    /// Loads the module, finds the token by its label and logs in, once. A process that is logged in already stays so,
+    /// whatever the PIN.
     ///
     /// # Errors
     /// The module does not load, no or several tokens bear the label, or the PIN is refused: a refused PIN is tried
@@ -69,7 +72,15 @@ impl Token {
         };
         let anchor = pkcs11.open_rw_session(slot).map_err(|error| told(&error, &label))?;
         log_in(&anchor, pin, &label)?;
-        Ok(Self(Arc::new(Inner { label, pkcs11, slot, raw, _anchor: Mutex::new(anchor), writing: Mutex::new(()) })))
+        Ok(Self(Arc::new(Inner {
+            label,
+            pkcs11,
+            slot,
+            raw,
+            _anchor: Mutex::new(anchor),
+            writing: Mutex::new(()),
+            revision: AtomicU64::new(0),
+        })))
     }
 
     /// Initialises a free token of the module: label, security officer's PIN, user's PIN. For trying the vault on
@@ -130,6 +141,16 @@ impl Token {
     /// Whoever makes or destroys token objects holds this, so that two threads never do it at once.
     pub(crate) fn writing(&self) -> MutexGuard<'_, ()> {
         self.0.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the destructions of keys by this process. A token may give a dead key's handle to another key, so what
+    /// was found before the latest one must be found again.
+    pub(crate) fn revision(&self) -> u64 {
+        self.0.revision.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn revised(&self) {
+        self.0.revision.fetch_add(1, Ordering::SeqCst);
     }
 
     /// A new PKCS#11 session of the logged-in user.

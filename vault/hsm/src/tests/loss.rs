@@ -101,6 +101,22 @@ fn an_interrupted_generation_is_named_and_never_completed_by_itself() {
 }
 
 #[test]
+fn keys_that_another_process_destroyed_are_found_to_be_gone() {
+    let token = token("elsewhere");
+    let session = token.session().unwrap();
+    let mut one = device(&token);
+    let sealed = one.generate_epoch_keys(ATTEMPT).and_then(|_| one.seal(ATTEMPT, b"", &[1; 32])).unwrap();
+    // Without the device: nothing in this process says that its handles are dead.
+    for kind in [Kind::Share, Kind::Envelope, Kind::Consensus] {
+        for object in objects::all(session.handle(), &Name::of(kind, ATTEMPT)).unwrap() {
+            session.handle().destroy_object(object).unwrap();
+        }
+    }
+    let mut out = [0; 32];
+    assert!(matches!(one.open(ATTEMPT, b"", &sealed, &mut out), Err(DeviceError::NoKeys(ATTEMPT))));
+}
+
+#[test]
 fn two_keys_of_one_name_are_refused() {
     let token = token("twice");
     let session = token.session().unwrap();
