@@ -21,6 +21,8 @@ mod points;
 mod polynomial;
 mod rows;
 mod run;
+#[cfg(test)]
+mod secrecy;
 mod secret;
 mod table;
 

@@ -1,5 +1,10 @@
 //! Containers of secrets: filled in place, wiped when dropped, impossible to print, clone, compare or serialise.
 //!
+//! ```
+//! fn length(secret: &torus_protocol::SecretScalars) -> usize { secret.len() }
+//! fn read(secret: &torus_protocol::SecretBytes) -> &[u8] { secret.as_slice() }
+//! fn taken(output: torus_protocol::Output, member: torus_protocol::Participant) {}
+//! ```
 //! ```compile_fail
 //! fn print(secret: &torus_protocol::SecretScalars) -> String { format!("{secret:?}") }
 //! ```
