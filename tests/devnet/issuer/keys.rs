@@ -91,7 +91,8 @@ impl Keys {
 
         let path = dir.join("rs256.p8");
         let rs256 = kept(&path, rsa_key)?;
-        let rs256 = RsaKeyPair::from_pkcs8(&rs256).map_err(|_| bad("RSA", &path))?;
+        let rs256 =
+            RsaKeyPair::from_pkcs8(&rs256).or_else(|_| RsaKeyPair::from_der(&rs256)).map_err(|_| bad("RSA", &path))?;
         Ok(Self { es256, rs256, eddsa, random })
     }
 
@@ -153,7 +154,7 @@ fn kept(path: &Path, make: impl FnOnce() -> std::result::Result<Vec<u8>, String>
     fs::read(path).at("read", path)
 }
 
-/// ring makes no RSA keys; OpenSSL's tool does.
+/// ring makes no RSA keys; OpenSSL's tool does, some versions of it as PKCS #8 and some as PKCS #1.
 fn rsa_key() -> std::result::Result<Vec<u8>, String> {
     let args = ["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-outform", "DER"];
     let output = std::process::Command::new(PathBuf::from("openssl"))

@@ -1,0 +1,198 @@
+//! End to end, through real processes: every group of checks has one network, started as an operator would start it.
+//! A check that is not run says so; none passes unseen.
+//!
+//! `cargo test --test e2e -- WORD…` runs the checks whose name has a word. TORUS_LONG=1 runs the long groups too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a check fails by panicking")]
+
+mod client;
+mod devnet;
+mod faults;
+mod js;
+mod logins;
+mod long;
+mod rpc;
+mod theft;
+mod wire;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use devnet::Devnet;
+
+/// One property, proven on a running network. It panics if the property does not hold.
+struct Check {
+    name: &'static str,
+    run: fn(&mut Devnet),
+}
+
+/// Checks that share a network.
+struct Group {
+    name: &'static str,
+    members: u8,
+    /// The first port of its network: groups never meet.
+    port: u16,
+    keys: Option<u32>,
+    long: bool,
+    checks: Vec<Check>,
+}
+
+macro_rules! checks {
+    ($($module:ident :: $name:ident),+ $(,)?) => {
+        vec![$(Check { name: stringify!($name), run: $module::$name }),+]
+    };
+}
+
+fn groups() -> Vec<Group> {
+    vec![
+        Group {
+            name: "five",
+            members: 5,
+            port: 18_000,
+            keys: None,
+            long: false,
+            checks: checks![
+                logins::a_new_user_gets_a_key_and_keeps_it,
+                logins::two_users_have_two_keys,
+                logins::an_account_can_be_resolved_before_its_first_login,
+                logins::names_that_differ_in_case_are_one_user,
+                wire::every_member_answers_a_lookup_in_the_same_words,
+                wire::an_assignment_is_once_and_seen_everywhere_within_a_second,
+                wire::both_generations_of_clients_see_one_key,
+                wire::a_commitment_is_as_the_real_clients_read_it,
+                wire::what_is_not_served_is_refused_in_words,
+                wire::malformed_requests_cost_one_answer_each,
+                wire::any_origin_may_call_even_null,
+                wire::the_admin_port_tells_health_readiness_and_metrics,
+                theft::an_honest_login_by_hand_gets_a_share_from_every_member,
+                theft::the_twin_of_a_token_by_its_other_s_gets_nothing,
+                theft::the_twin_of_a_token_in_lax_base64_gets_nothing,
+                theft::a_token_under_a_policy_that_does_not_promise_low_s_gets_nothing,
+                theft::one_token_under_two_verifiers_gets_nothing_under_the_second,
+                theft::a_second_temporary_key_for_a_held_token_is_refused,
+                theft::the_aggregate_form_of_a_seen_token_is_reserved,
+                theft::receipts_of_which_one_member_signed_two_are_not_enough,
+                theft::a_token_that_was_never_committed_gets_nothing,
+                theft::a_token_for_somebody_else_gets_nothing,
+                theft::old_and_future_tokens_get_nothing,
+                theft::a_token_that_nobody_signed_gets_nothing,
+                js::the_npm_clients_log_new_users_in_and_agree_with_ours,
+                faults::a_login_needs_no_member_that_is_down,
+                faults::a_node_that_cannot_assign_says_so_by_its_status,
+                faults::a_killed_node_comes_back_and_catches_up,
+                faults::a_killed_vault_comes_back_and_no_key_changes,
+                faults::everything_comes_back_from_disk_within_half_a_minute,
+                faults::the_network_file_names_the_processes_that_run,
+                faults::nothing_is_left_running_after_sigterm,
+                faults::nothing_is_left_running_after_the_launcher_was_killed,
+            ],
+        },
+        Group {
+            name: "clock",
+            members: 5,
+            port: 18_200,
+            keys: None,
+            long: true,
+            checks: checks![long::a_clock_ten_minutes_off_is_told_and_releases_nothing],
+        },
+        Group {
+            name: "kills",
+            members: 5,
+            port: 18_400,
+            keys: Some(1_000),
+            long: true,
+            checks: checks![
+                long::vaults_killed_while_a_batch_is_made_still_publish_it,
+                long::any_process_killed_at_any_time_loses_no_key,
+                long::everything_killed_at_once_comes_back_after_the_silence,
+            ],
+        },
+        Group {
+            name: "nine",
+            members: 9,
+            port: 18_600,
+            keys: None,
+            long: true,
+            checks: checks![
+                logins::a_new_user_gets_a_key_and_keeps_it,
+                logins::two_users_have_two_keys,
+                wire::every_member_answers_a_lookup_in_the_same_words,
+                wire::an_assignment_is_once_and_seen_everywhere_within_a_second,
+                theft::an_honest_login_by_hand_gets_a_share_from_every_member,
+                theft::receipts_of_which_one_member_signed_two_are_not_enough,
+                js::the_npm_clients_log_new_users_in_and_agree_with_ours,
+                faults::a_login_needs_no_member_that_is_down,
+                faults::everything_comes_back_from_disk_within_half_a_minute,
+                faults::nothing_is_left_running_after_sigterm,
+            ],
+        },
+    ]
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    let wanted = |group: &Group, check: &Check| {
+        words.is_empty() || words.iter().any(|w| check.name.contains(w.as_str()) || group.name == w.as_str())
+    };
+    if args.iter().any(|arg| arg == "--list") {
+        for group in groups() {
+            group.checks.iter().for_each(|check| println!("{}::{}: test", group.name, check.name));
+        }
+        return ExitCode::SUCCESS;
+    }
+    let long = std::env::var("TORUS_LONG").is_ok_and(|v| v == "1");
+    let mut tally = Tally::default();
+    for group in groups() {
+        let checks: Vec<&Check> = group.checks.iter().filter(|check| wanted(&group, check)).collect();
+        if checks.is_empty() {
+            continue;
+        }
+        if group.long && !long {
+            for check in checks {
+                println!("test {}::{} ... SKIPPED (long: make test-long)", group.name, check.name);
+                tally.skipped += 1;
+            }
+            continue;
+        }
+        run(&group, &checks, &mut tally);
+    }
+    println!("\ne2e: {} passed, {} failed, {} skipped", tally.passed, tally.failed.len(), tally.skipped);
+    tally.failed.iter().for_each(|name| println!("  failed: {name}"));
+    if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    skipped: usize,
+    failed: Vec<String>,
+}
+
+fn run(group: &Group, checks: &[&Check], tally: &mut Tally) {
+    println!("\nnetwork {} ({} members) starts", group.name, group.members);
+    let started = Instant::now();
+    let start = || Devnet::start(group.name, group.members, group.port, group.keys);
+    let mut net = match catch_unwind(start) {
+        Ok(net) => net,
+        Err(_) => {
+            println!("network {} did not start", group.name);
+            tally.failed.extend(checks.iter().map(|check| format!("{}::{} (no network)", group.name, check.name)));
+            return;
+        }
+    };
+    println!("network {} is ready after {:.1} s", group.name, started.elapsed().as_secs_f32());
+    for check in checks {
+        let started = Instant::now();
+        let passed = catch_unwind(AssertUnwindSafe(|| (check.run)(&mut net))).is_ok();
+        let word = if passed { "ok" } else { "FAILED" };
+        println!("test {}::{} ... {word} ({:.1} s)", group.name, check.name, started.elapsed().as_secs_f32());
+        if passed {
+            tally.passed += 1;
+        } else {
+            tally.failed.push(format!("{}::{}", group.name, check.name));
+            // The next check starts from a network that is whole.
+            let _ = catch_unwind(AssertUnwindSafe(|| net.make_whole()));
+        }
+    }
+}
