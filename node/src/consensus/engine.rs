@@ -1,0 +1,452 @@
+//! Starts the engine: its network, log and actors, and the loop beside them. It opens one socket and one directory.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use libp2p::identity::{Keypair, PublicKey, ed25519};
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+use malachitebft_app::config::NodeConfig;
+use malachitebft_app::events::RxEvent;
+use malachitebft_app::metrics::SharedRegistry;
+use malachitebft_app::wal::Log;
+use malachitebft_app_channel::spawn::spawn_network_actor;
+use malachitebft_app_channel::{
+    Channels, ConsensusContext, EngineBuilder, EngineHandle, NetworkIdentity, RequestContext, SyncContext, WalContext,
+};
+use malachitebft_codec::Codec;
+use malachitebft_config as config;
+use malachitebft_core_consensus::SignedConsensusMsg;
+use malachitebft_core_types::LinearTimeouts;
+use malachitebft_signing::Signer;
+use tokio::sync::{broadcast, mpsc, watch};
+use torus_ipc::HeldVotes;
+use torus_statement::config::TimeConstants;
+use torus_statement::transaction::MAX_TRANSACTION;
+use torus_statement::{EpochConfig, Index};
+use tracing::{info, warn};
+
+use super::api::{Chain, Refused, Tip, VoteSigner};
+use super::app::{App, Heard, State, Stopped, TICK};
+use super::blocks::Blocks;
+use super::book::Book;
+use super::codec::EngineCodec;
+use super::context::{Member, Torus, ValidatorSet};
+use super::gossip::Gossip;
+use super::marker::Marker;
+use super::signing::{SharedBook, Shown, TorusVerifier, VaultSigner};
+
+/// How long a start waits for the log of a process that was just killed.
+const LOG_PATIENCE: Duration = Duration::from_secs(10);
+/// Most transactions of this node that wait for the loop.
+const SUBMISSIONS: usize = 4096;
+
+/// What a node brings to start its engine.
+pub struct ConsensusConfig {
+    /// Where the engine's log lives; made if missing, used by nobody else.
+    pub directory: PathBuf,
+    /// Where the engine listens.
+    pub listen: Multiaddr,
+    /// The node's p2p key, the one that its key certificate names.
+    pub keypair: Keypair,
+    /// The epoch's config: members, keys, endpoints.
+    pub config: EpochConfig,
+    /// This member.
+    pub index: Index,
+    /// How long the engine waits.
+    pub timing: Timing,
+}
+
+/// How long the engine waits for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// For a proposal, in round 0; each round adds half of it.
+    pub propose: Duration,
+    /// For the rest of the votes once a quorum voted differently; each round adds half of it.
+    pub vote: Duration,
+    /// A block at least this often.
+    pub heartbeat: Duration,
+}
+
+/// Why the engine did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStarted {
+    /// The index or the p2p key is not that of a member of the config.
+    #[error("this node is no member of the config: {0}")]
+    Stranger(&'static str),
+    /// A member's endpoint is no multiaddress.
+    #[error("the engine endpoint of member {0} is no multiaddress")]
+    Endpoint(Index),
+    /// The directory cannot be used.
+    #[error("the engine's directory: {0}")]
+    Directory(#[from] std::io::Error),
+    /// The vault does not sign this node's proof of validator.
+    #[error("the vault does not vouch for this node's peer id")]
+    Proof,
+    /// The engine does not start.
+    #[error("the engine: {0}")]
+    Engine(String),
+}
+
+/// A running engine. Dropping it ends the engine.
+pub struct Handle {
+    chain: Arc<dyn Chain>,
+    submissions: mpsc::Sender<Bytes>,
+    tips: watch::Receiver<Tip>,
+    peers: Arc<AtomicUsize>,
+    stopped: watch::Receiver<Option<Stopped>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Timing {
+    /// The defaults, with the heartbeat that the network agreed on.
+    pub fn of(times: &TimeConstants) -> Self {
+        Self {
+            propose: Duration::from_secs(1),
+            vote: Duration::from_millis(500),
+            heartbeat: Duration::from_millis(times.heartbeat.into()),
+        }
+    }
+}
+
+impl Handle {
+    /// Takes a transaction into the mempool and sends it to the other members. `false`: it was there before.
+    pub fn submit(&self, transaction: Vec<u8>) -> Result<bool, Refused> {
+        if transaction.len() > MAX_TRANSACTION {
+            return Err(Refused("the transaction is too large".into()));
+        }
+        let new = self.chain.submit(&transaction)?;
+        if new {
+            let full = |_| Refused("too many transactions wait".into());
+            self.submissions.try_send(transaction.into()).map_err(full)?;
+        }
+        Ok(new)
+    }
+
+    /// The newest committed block, and each one after it (those that follow each other at once may be skipped).
+    pub fn tips(&self) -> watch::Receiver<Tip> {
+        self.tips.clone()
+    }
+
+    /// Peers of the engine that are connected, about a second ago.
+    pub fn peers(&self) -> usize {
+        self.peers.load(Ordering::Relaxed)
+    }
+
+    /// Why the engine stopped, once it has.
+    pub async fn stopped(&self) -> Stopped {
+        let mut stopped = self.stopped.clone();
+        match stopped.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or(Stopped::Engine),
+            Err(_) => Stopped::Engine,
+        }
+    }
+
+    /// Ends the engine; `stopped` says when it is done.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// The engine's own metrics in Prometheus' text format.
+    pub fn metrics(&self) -> String {
+        let mut text = String::new();
+        malachitebft_app::metrics::export(&mut text);
+        text
+    }
+}
+
+/// Starts the engine on the chain's tip. Waits for the vault, and for the log of a predecessor that was killed.
+pub async fn start(
+    start: ConsensusConfig,
+    chain: Arc<dyn Chain>,
+    vault: Arc<dyn VoteSigner>,
+) -> Result<Handle, NotStarted> {
+    let ConsensusConfig { directory, listen, keypair, config, index, timing } = start;
+    let config = Arc::new(config);
+    let me = config.member(index).ok_or(NotStarted::Stranger("its index"))?;
+    if peer_id(&me.p2p) != Some(keypair.public().to_peer_id()) {
+        return Err(NotStarted::Stranger("its p2p key"));
+    }
+    let consensus_key = me.consensus.to_compressed().to_vec();
+    let engine_config = EngineConfig::new(&config, index, listen)?;
+
+    std::fs::create_dir_all(&directory)?;
+    let log = directory.join("wal");
+    let height = chain.tip().height.saturating_add(1);
+    wait_for_log(&log).await?;
+    let marker = Arc::new(Marker::new(&directory));
+    if marker.apply(&log, height)? {
+        info!(height, "the engine's log is dropped: the vault cast other votes than the engine derives");
+    }
+
+    let book = SharedBook::new(Book::new(config.sizes()));
+    let shown = Arc::new(Shown::new(Arc::clone(&chain), Arc::clone(&vault)));
+    shown.now().await;
+    let held = vault.held().await.and_then(|held| usable(held, height, &config));
+    if let Some(held) = &held {
+        for vote in held.own.iter().chain(&held.polka) {
+            book.with(|book| book.record(vote.clone()));
+        }
+    }
+    let signer = VaultSigner {
+        config: Arc::clone(&config),
+        index,
+        vault,
+        book: book.clone(),
+        marker: Arc::clone(&marker),
+        shown: Arc::clone(&shown),
+    };
+    let me = keypair.public().to_peer_id();
+    let proof = signer.sign_validator_proof(consensus_key, me.to_bytes()).await.map_err(|_| NotStarted::Proof)?;
+    let proof = EngineCodec.encode(&proof).map_err(|_| NotStarted::Proof)?;
+
+    let engine_peer = malachitebft_app::types::PeerId::from_bytes(&me.to_bytes())
+        .map_err(|error| NotStarted::Engine(error.to_string()))?;
+
+    let registry = SharedRegistry::global().with_moniker(engine_config.moniker());
+    let identity =
+        NetworkIdentity::new_validator(engine_config.moniker.clone(), keypair, Member(index).to_string(), proof);
+    let failed = |error: &dyn std::fmt::Display| NotStarted::Engine(error.to_string());
+    let (network, to_network) =
+        spawn_network_actor(identity, engine_config.consensus(), engine_config.value_sync(), &registry, EngineCodec)
+            .await
+            .map_err(|error| failed(&error))?;
+    let verifier = TorusVerifier::new(Arc::clone(&config), book.clone());
+    let context = ConsensusContext::new_validator(Member(index), Box::new(verifier), Box::new(signer));
+    let (channels, engine) = EngineBuilder::new(Torus, engine_config)
+        .with_default_wal(WalContext::new(log, EngineCodec))
+        .with_custom_network(network.clone(), to_network)
+        .with_default_sync(SyncContext::new(EngineCodec))
+        .with_default_consensus(context)
+        .with_default_request(RequestContext::new(16))
+        .build()
+        .await
+        .map_err(|error| failed(&error))?;
+
+    let (tips, tips_of_handle) = watch::channel(chain.tip());
+    let peers = Arc::new(AtomicUsize::new(0));
+    let app = App {
+        blocks: Blocks::load(Arc::clone(&chain), Arc::clone(&config)),
+        set: ValidatorSet::new(&config),
+        timeouts: timeouts(&timing),
+        heartbeat: timing.heartbeat,
+        gossip: Gossip::new(network, engine_peer),
+        requests: channels.net_requests.clone(),
+        state: State::new(),
+        chain: Arc::clone(&chain),
+        peers: Arc::clone(&peers),
+        config,
+        index,
+        book,
+        shown,
+        marker,
+        held,
+        tips,
+    };
+    let (stop, asked) = watch::channel(false);
+    let (done, stopped) = watch::channel(None);
+    let (submissions, submitted) = mpsc::channel(SUBMISSIONS);
+    tokio::spawn(async move {
+        let reason = run(app, channels, engine, submitted, asked).await;
+        warn!(%reason, "the engine is stopped");
+        done.send_replace(Some(reason));
+    });
+    Ok(Handle { chain, submissions, tips: tips_of_handle, peers, stopped, stop })
+}
+
+/// The loop: one message after another, so that the order of the log is the order of the chain.
+async fn run(
+    mut app: App,
+    mut channels: Channels<Torus>,
+    mut engine: EngineHandle,
+    mut submitted: mpsc::Receiver<Bytes>,
+    mut asked: watch::Receiver<bool>,
+) -> Stopped {
+    let (to_loop, mut heard) = mpsc::unbounded_channel();
+    let listener = tokio::spawn(listen(channels.events.subscribe(), to_loop));
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let reason = loop {
+        tokio::select! {
+            message = channels.consensus.recv() => match message {
+                Some(message) => if let Err(reason) = app.answer(message) { break reason },
+                None => break Stopped::Engine,
+            },
+            Some(heard) = heard.recv() => app.heard(heard),
+            Some(transaction) = submitted.recv() => {
+                let mut transactions = vec![transaction];
+                while let Ok(more) = submitted.try_recv() {
+                    transactions.push(more);
+                }
+                app.submitted(transactions);
+            }
+            _ = ticks.tick() => app.tick().await,
+            _ = &mut engine.handle => break Stopped::Engine,
+            () = asked_to_stop(&mut asked) => break Stopped::Asked,
+        }
+    };
+    // What the engine said last may be that its log is bad.
+    while let Ok(last) = heard.try_recv() {
+        app.heard(last);
+    }
+    listener.abort();
+    let why = Some(reason.to_string());
+    engine.actor.get_cell().stop_children(why.clone());
+    engine.actor.stop(why);
+    reason
+}
+
+/// Returns when the handle says stop, or is gone.
+async fn asked_to_stop(asked: &mut watch::Receiver<bool>) {
+    drop(asked.wait_for(|asked| *asked).await);
+}
+
+/// Picks what the loop cares for from the engine's events; it never blocks, so none are lost while the loop is busy.
+async fn listen(mut events: RxEvent<Torus>, to_loop: mpsc::UnboundedSender<Heard>) {
+    use malachitebft_app::engine::util::events::Event;
+
+    loop {
+        let heard = match events.recv().await {
+            Ok(Event::Published(SignedConsensusMsg::Proposal(proposal))) => Heard::Published(proposal),
+            Ok(Event::Received(message)) => Heard::At(message.height().0),
+            Ok(Event::WalReplayError(_) | Event::WalCorrupted(_)) => Heard::BadLog,
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => continue,
+            Err(broadcast::error::RecvError::Closed) => return,
+        };
+        if to_loop.send(heard).is_err() {
+            return;
+        }
+    }
+}
+
+/// The vault's votes of this height that verify; a vault at another height has none to give.
+fn usable(mut held: HeldVotes, height: u64, config: &EpochConfig) -> Option<HeldVotes> {
+    if held.height != height {
+        return None;
+    }
+    let sound = |vote: &torus_statement::SignedVote| vote.vote.height == height && vote.verifies(config);
+    held.own.retain(sound);
+    held.polka.retain(sound);
+    (!held.own.is_empty() || !held.polka.is_empty()).then_some(held)
+}
+
+/// Waits until nobody else holds the log: after SIGKILL the lock lives a little longer than the process.
+async fn wait_for_log(log: &Path) -> Result<(), NotStarted> {
+    let deadline = tokio::time::Instant::now() + LOG_PATIENCE;
+    loop {
+        match Log::open(log) {
+            Ok(_) => return Ok(()),
+            Err(error) if tokio::time::Instant::now() >= deadline => return Err(NotStarted::Directory(error)),
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+}
+
+fn timeouts(timing: &Timing) -> LinearTimeouts {
+    let half = |duration: Duration| duration.checked_div(2).unwrap_or(duration);
+    LinearTimeouts {
+        propose: timing.propose,
+        propose_delta: half(timing.propose),
+        prevote: timing.vote,
+        prevote_delta: half(timing.vote),
+        precommit: timing.vote,
+        precommit_delta: half(timing.vote),
+        rebroadcast: timing.propose.saturating_add(timing.vote).saturating_add(timing.vote),
+        max_timeout: Duration::from_secs(30),
+    }
+}
+
+/// The peer id of an Ed25519 key.
+fn peer_id(key: &[u8; 32]) -> Option<PeerId> {
+    let key = ed25519::PublicKey::try_from_bytes(key).ok()?;
+    Some(PublicKey::from(key).to_peer_id())
+}
+
+/// The engine's config.
+struct EngineConfig {
+    moniker: String,
+    consensus: config::ConsensusConfig,
+    sync: config::ValueSyncConfig,
+}
+
+impl EngineConfig {
+    fn new(config: &EpochConfig, index: Index, listen: Multiaddr) -> Result<Self, NotStarted> {
+        let chain: String = config.committee().chain.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let named = |what: &str| format!("/torus/{chain}/{what}/v1");
+        let p2p = config::P2pConfig {
+            listen_addr: listen,
+            persistent_peers: peers(config, index)?,
+            persistent_peers_only: true,
+            discovery: config::DiscoveryConfig {
+                enabled: false,
+                // Members may share a host, as on a developer's machine.
+                max_connections_per_ip: 64,
+                ..Default::default()
+            },
+            protocol_names: config::ProtocolNames {
+                consensus: named("consensus"),
+                discovery_kad: named("discovery-kad"),
+                discovery_regres: named("discovery"),
+                sync: named("sync"),
+                validator_proof: named("validator-proof"),
+            },
+            channel_names: config::ChannelNames {
+                consensus: named("topic/consensus"),
+                proposal_parts: named("topic/parts"),
+                sync: named("topic/sync"),
+                liveness: named("topic/liveness"),
+            },
+            ..Default::default()
+        };
+        Ok(Self {
+            moniker: format!("member-{index}"),
+            consensus: config::ConsensusConfig {
+                enabled: true,
+                p2p,
+                value_payload: config::ValuePayload::ProposalAndParts,
+                ..Default::default()
+            },
+            sync: config::ValueSyncConfig { status_update_interval: Duration::from_secs(2), ..Default::default() },
+        })
+    }
+}
+
+/// The other members' addresses, each pinned to the peer id that its key certificate names.
+fn peers(config: &EpochConfig, me: Index) -> Result<Vec<Multiaddr>, NotStarted> {
+    let others = config.sizes().members().filter(|index| *index != me);
+    others
+        .map(|index| {
+            let endpoint = config.keys().endpoints.get(index.slot()).and_then(|e| e.bft.parse::<Multiaddr>().ok());
+            let peer = config.member(index).and_then(|keys| peer_id(&keys.p2p));
+            endpoint
+                .zip(peer)
+                .map(|(address, peer)| address.with(Protocol::P2p(peer)))
+                .ok_or(NotStarted::Endpoint(index))
+        })
+        .collect()
+}
+
+impl NodeConfig for EngineConfig {
+    fn moniker(&self) -> &str {
+        &self.moniker
+    }
+
+    fn consensus(&self) -> &config::ConsensusConfig {
+        &self.consensus
+    }
+
+    fn consensus_mut(&mut self) -> &mut config::ConsensusConfig {
+        &mut self.consensus
+    }
+
+    fn value_sync(&self) -> &config::ValueSyncConfig {
+        &self.sync
+    }
+
+    fn value_sync_mut(&mut self) -> &mut config::ValueSyncConfig {
+        &mut self.sync
+    }
+}

@@ -1,0 +1,22 @@
+//! The BFT engine, embedded: blocks in, certified blocks out. The only module that sees Malachite, and it signs
+//! nothing: votes and proposals are the vault's, transactions and state the chain's.
+//!
+//! How it is embedded, what wakes it, and what is lost when: node/docs/consensus.md.
+
+mod api;
+mod app;
+mod blocks;
+mod book;
+mod codec;
+mod context;
+mod engine;
+mod gossip;
+mod marker;
+mod part;
+mod signing;
+#[cfg(test)]
+mod tests;
+
+pub use api::{Chain, ChainFailed, Kept, Refused, Tip, VoteSigner};
+pub use app::Stopped;
+pub use engine::{ConsensusConfig, Handle, NotStarted, Timing, start};

@@ -1,0 +1,169 @@
+//! Five nodes on loopback. Each has a runtime of its own, which a kill tears down wherever it stands.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Runtime};
+use torus_statement::EpochConfig;
+
+use super::chain::MemoryChain;
+use super::kit::{config, index, p2p};
+use super::vault::{Mood, RuleVault};
+use crate::consensus::{Chain, ConsensusConfig, Handle, Timing, VoteSigner, start};
+
+/// The heartbeat of the tests.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(6);
+
+pub(super) struct Cluster {
+    pub(super) config: Arc<EpochConfig>,
+    directory: PathBuf,
+    nodes: Vec<Node>,
+    began: Instant,
+}
+
+struct Node {
+    chain: Arc<MemoryChain>,
+    vault: Arc<RuleVault>,
+    running: Option<(Runtime, Handle)>,
+}
+
+impl Cluster {
+    pub(super) fn new() -> Self {
+        let config = Arc::new(config(free_ports()));
+        let directory = std::env::temp_dir().join(format!("torus-consensus-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&directory);
+        let node = |member| Node {
+            chain: Arc::new(MemoryChain::new(config.clone(), index(member))),
+            vault: Arc::new(RuleVault::new(config.clone(), index(member))),
+            running: None,
+        };
+        Self { nodes: (1..=5).map(node).collect(), config, directory, began: Instant::now() }
+    }
+
+    pub(super) fn say(&self, what: &str) {
+        println!("{:6.1} s  {what}", self.began.elapsed().as_secs_f64());
+    }
+
+    pub(super) fn start(&mut self, members: &[u8]) {
+        // All at once, as a launcher does.
+        let starting: Vec<_> = members
+            .iter()
+            .map(|member| {
+                let member = *member;
+                let node = &self.nodes[usize::from(member) - 1];
+                assert!(node.running.is_none(), "member {member} runs already");
+                let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+                let bring = ConsensusConfig {
+                    directory: self.directory.join(member.to_string()),
+                    listen: self.config.keys().endpoints[usize::from(member) - 1].bft.parse().unwrap(),
+                    keypair: p2p(member),
+                    config: (*self.config).clone(),
+                    index: index(member),
+                    timing: Timing {
+                        propose: Duration::from_secs(1),
+                        vote: Duration::from_millis(400),
+                        heartbeat: HEARTBEAT,
+                    },
+                };
+                let (chain, vault): (Arc<dyn Chain>, Arc<dyn VoteSigner>) = (node.chain.clone(), node.vault.clone());
+                let task = runtime.spawn(start(bring, chain, vault));
+                (member, runtime, task)
+            })
+            .collect();
+        for (member, runtime, task) in starting {
+            let handle = runtime.block_on(task).unwrap().unwrap_or_else(|error| panic!("member {member}: {error}"));
+            self.nodes[usize::from(member) - 1].running = Some((runtime, handle));
+        }
+    }
+
+    pub(super) fn kill(&mut self, members: &[u8]) {
+        for member in members {
+            let (runtime, _) = self.nodes[usize::from(*member) - 1].running.take().unwrap();
+            runtime.shutdown_timeout(Duration::from_secs(2));
+        }
+    }
+
+    pub(super) fn lose_log(&self, member: u8) {
+        std::fs::remove_file(self.directory.join(member.to_string()).join("wal")).unwrap();
+    }
+
+    pub(super) fn is_marked(&self, member: u8) -> bool {
+        self.directory.join(member.to_string()).join("wal.drop").exists()
+    }
+
+    pub(super) fn chain(&self, member: u8) -> &MemoryChain {
+        &self.nodes[usize::from(member) - 1].chain
+    }
+
+    pub(super) fn vault(&self, member: u8) -> &RuleVault {
+        &self.nodes[usize::from(member) - 1].vault
+    }
+
+    pub(super) fn mood(&self, mood: Mood) {
+        for node in &self.nodes {
+            node.vault.mood(mood);
+        }
+    }
+
+    pub(super) fn handle(&self, member: u8) -> &Handle {
+        &self.nodes[usize::from(member) - 1].running.as_ref().unwrap().1
+    }
+
+    pub(super) fn height(&self, member: u8) -> u64 {
+        self.chain(member).tip().height
+    }
+
+    pub(super) fn wait(&self, what: &str, seconds: u64, condition: impl Fn(&Self) -> bool) -> Duration {
+        let began = Instant::now();
+        while !condition(self) {
+            if began.elapsed() >= Duration::from_secs(seconds) {
+                for member in 1..=5 {
+                    let (height, votes) = (self.height(member), self.vault(member).votes());
+                    println!(
+                        "member {member}: height {height}, odd answers {:?}, votes {votes:?}",
+                        self.vault(member).odd_answers()
+                    );
+                }
+                panic!("{what}: not within {seconds} s");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        began.elapsed()
+    }
+
+    /// Waits until the members agree on a height, and returns it.
+    pub(super) fn settle(&self, members: &[u8]) -> u64 {
+        let first = members[0];
+        self.wait("the members settle", 30, |c| {
+            let height = c.height(first);
+            std::thread::sleep(Duration::from_millis(300));
+            members.iter().all(|member| c.height(*member) == height)
+        });
+        self.height(first)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            if let Some((runtime, _)) = node.running.take() {
+                runtime.shutdown_background();
+            }
+        }
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// The first of six ports below 32768 that nobody listens on; TORUS_TEST_PORT names it instead.
+fn free_ports() -> u16 {
+    if let Some(port) = std::env::var("TORUS_TEST_PORT").ok().and_then(|port| port.parse().ok()) {
+        return port;
+    }
+    let first = 20_000 + (std::process::id() % 1000) as u16 * 8;
+    (first..32_000)
+        .step_by(8)
+        .find(|port| (1..=5).all(|member| TcpListener::bind(("127.0.0.1", port + member)).is_ok()))
+        .unwrap()
+}
