@@ -48,7 +48,8 @@ lint: ## Formatting, and clippy with warnings denied
 	$(CARGO) clippy $(ALL) -- -D warnings
 
 probe: ## The vault's inner crates link without std and without an operating system
-	$(MAKE) -C firmware-sim/probe
+	cp Cargo.lock firmware-sim/probe/Cargo.lock
+	$(CARGO) build --release --manifest-path firmware-sim/probe/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)/probe
 
 js: deps-test ## The npm clients, exactly as their lock pins them
 	cd tests/js && npm ci --ignore-scripts --no-audit --no-fund

@@ -81,7 +81,8 @@ pub async fn login(fleet: &Fleet, binaries: &Binaries, step: &str, user: &str) -
     let started = Instant::now();
     let mut command = tokio::process::Command::new(binaries.client());
     command
-        .args(["login", "--verifier", MAIN_VERIFIER, "--demo-user", user, "--json", "--network"])
+        .args(["login", "--verifier", MAIN_VERIFIER, "--demo-user", user, "--json"])
+        .args(["--genesis", &fleet.founded().genesis, "--network"])
         .arg(fleet.layout().network())
         .stdin(std::process::Stdio::null())
         .kill_on_drop(true);

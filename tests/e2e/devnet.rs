@@ -75,9 +75,14 @@ impl Devnet {
         self.dir.join("network.json")
     }
 
-    /// network.json.
+    /// network.json. It is there from the moment that a process runs, and whole at every moment.
     pub(crate) fn network(&self) -> Value {
-        let text = fs::read(self.network_file()).expect("network.json is there");
+        let mut text = Vec::new();
+        let there = within(Duration::from_secs(20), || {
+            text = fs::read(self.network_file()).unwrap_or_default();
+            !text.is_empty()
+        });
+        assert!(there, "{} is missing", self.network_file().display());
         serde_json::from_slice(&text).expect("network.json is whole at every moment")
     }
 
