@@ -52,7 +52,7 @@ probe: ## The vault's inner crates link without std and without an operating sys
 	$(CARGO) build --release --manifest-path firmware-sim/probe/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)/probe
 
 js: deps-test ## The npm clients, exactly as their lock pins them
-	cd tests/js && npm ci --ignore-scripts --no-audit --no-fund
+	cd tests/js && { test node_modules/.package-lock.json -nt package-lock.json || npm ci --ignore-scripts --no-audit --no-fund; }
 
 test: deps deps-test lint probe build js ## Everything that fits into an hour on two cores
 	$(CARGO) test --release --workspace --locked
@@ -64,7 +64,9 @@ e2e: deps deps-test build js ## The end-to-end tests alone
 	$(CARGO) test --release --locked -p torus-tests --test e2e
 
 bench: deps build ## The figures of the README
-	$(CARGO) bench --workspace --locked
+	$(CARGO) run --release --locked -p torus-protocol --example cost
+	tests/bench/token
+	$(BIN)/torus-devnet bench $(NETWORK)
 
 deny: ## Advisories, licences, sources (ADVISORIES=folder or archive of the advisory database)
 	tests/deny "$(ADVISORIES)"

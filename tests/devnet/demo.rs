@@ -75,9 +75,11 @@ pub async fn run(fleet: Arc<Fleet>, binaries: &Binaries) -> Result<()> {
     Ok(())
 }
 
-/// One login through the command line that users have.
+/// One login through the command line that users have. `step` is what it is called, printed unless empty.
 pub async fn login(fleet: &Fleet, binaries: &Binaries, step: &str, user: &str) -> Result<Login> {
-    println!("{step}");
+    if !step.is_empty() {
+        println!("{step}");
+    }
     let started = Instant::now();
     let mut command = tokio::process::Command::new(binaries.client());
     command

@@ -6,6 +6,7 @@ macro_rules! args {
     ($($arg:expr),+ $(,)?) => { vec![$(::std::ffi::OsString::from($arg)),+] };
 }
 
+pub mod bench;
 pub mod ceremony;
 pub mod control;
 pub mod demo;

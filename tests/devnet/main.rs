@@ -11,7 +11,7 @@ use torus_tests::plan::Layout;
 use torus_tests::process::{Role, become_daemon};
 use torus_tests::progress::{Goal, until};
 use torus_tests::running::{Wish, patience, with_network};
-use torus_tests::{Result, Trouble, demo};
+use torus_tests::{Result, Trouble, bench, demo};
 
 /// A network of vault and node pairs on this machine.
 #[derive(Parser)]
@@ -40,6 +40,14 @@ enum Command {
         network: Network,
         /// Where its files are; a network there is cleared.
         #[arg(long, default_value = "target/demo")]
+        dir: PathBuf,
+    },
+    /// Start a fresh network and measure it.
+    Bench {
+        #[command(flatten)]
+        network: Network,
+        /// Where its files are; a network there is cleared.
+        #[arg(long, default_value = "target/bench")]
         dir: PathBuf,
     },
     /// Stop one member of the running network; it stays stopped.
@@ -125,11 +133,8 @@ fn obey(command: Command) -> Result<ExitCode> {
     };
     match command {
         Command::Run { network, dir, fresh } => run(&network.wish(dir, fresh)),
-        Command::Demo { network, dir } => {
-            let done = with_network(&network.wish(dir, true), &beside()?, demo::run)?;
-            // Stopped by a signal is not shown to the end.
-            Ok(if done.is_some() { ExitCode::SUCCESS } else { ExitCode::from(130) })
-        }
+        Command::Demo { network, dir } => to_the_end(with_network(&network.wish(dir, true), &beside()?, demo::run)?),
+        Command::Bench { network, dir } => to_the_end(with_network(&network.wish(dir, true), &beside()?, bench::run)?),
         Command::StopMember(member) => tell(member.place, Order::Stop(member.index)),
         Command::StartMember { member, clock_offset } => tell(member.place, Order::Start(member.index, clock_offset)),
         Command::KillMember { member, vault, .. } => {
@@ -143,6 +148,11 @@ fn obey(command: Command) -> Result<ExitCode> {
             None => Err(Trouble::Refused("nothing to become".to_owned())),
         },
     }
+}
+
+/// What was stopped by a signal was not done to the end.
+fn to_the_end(done: Option<()>) -> Result<ExitCode> {
+    Ok(if done.is_some() { ExitCode::SUCCESS } else { ExitCode::from(130) })
 }
 
 fn run(wish: &Wish) -> Result<ExitCode> {

@@ -23,6 +23,8 @@ pub struct Readiness {
     pub buffer: u64,
     /// Keys that the buffer is filled to.
     pub target: u64,
+    /// Batches in the making.
+    pub pending: u64,
     /// The codes of what is not ready.
     pub codes: Vec<String>,
     /// The same in words.
@@ -42,6 +44,7 @@ impl Readiness {
             ready: json.get("ready")?.as_bool()?,
             buffer: number("unassigned").unwrap_or_default(),
             target: number("target").unwrap_or_default(),
+            pending: number("pending_batches").unwrap_or_default(),
             codes: texts("code"),
             reasons: texts("text"),
         })

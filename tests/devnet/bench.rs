@@ -1,0 +1,226 @@
+//! Figures of a whole network on this machine: what users wait for, and what one member does in a second. It judges
+//! nothing: a figure is printed, never compared.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use k256::elliptic_curve::sec1::ToEncodedPoint;
+use rand_core::OsRng;
+use serde_json::{Value, json};
+use sha3::{Digest, Keccak256};
+use tokio::task::JoinSet;
+
+use crate::ceremony::Binaries;
+use crate::demo::login;
+use crate::fleet::Fleet;
+use crate::issuer::MAIN_VERIFIER;
+use crate::progress::{Goal, readiness, until};
+use crate::running::patience;
+use crate::{Result, Trouble, http};
+
+const LIMIT: Duration = Duration::from_secs(30);
+const LOGINS: usize = 40;
+const ASSIGNMENTS: usize = 30;
+/// Below what one address may ask for at once.
+const ASSIGNMENTS_AT_ONCE: usize = 96;
+const COMMITS: usize = 600;
+const RELEASES: usize = 400;
+const IN_FLIGHT: usize = 16;
+
+/// Runs the measurements on a network whose processes were just started, and prints them.
+pub async fn run(fleet: Arc<Fleet>, binaries: &Binaries) -> Result<()> {
+    let shape = fleet.founded().shape.clone();
+    let all: Vec<u8> = shape.members().collect();
+    let took = until(Goal::Filled, "starting the network", &shape, fleet.layout(), &all, patience(&shape)).await?;
+    println!("\n{}", machine());
+    println!("{} members on it, one SoftHSM token each\n", shape.n);
+    row("network founded, buffer filled", &format!("{:.1} s", took.as_secs_f32()));
+
+    let mut first = Vec::new();
+    let mut again = Vec::new();
+    for user in 0..LOGINS {
+        let name = format!("bench-{user}");
+        first.push(login(&fleet, binaries, "", &name).await?.took);
+        again.push(login(&fleet, binaries, "", &name).await?.took);
+    }
+    row("login of a new user, whole client", &percentiles(&mut first));
+    row("login of a known user, whole client", &percentiles(&mut again));
+
+    let member = Member { port: shape.ports(1).api };
+    let mut alone = Vec::new();
+    for _ in 0..ASSIGNMENTS {
+        alone.push(member.assign().await?);
+    }
+    row("assignment, one at a time", &percentiles(&mut alone));
+    let started = Instant::now();
+    let mut at_once = many(ASSIGNMENTS_AT_ONCE, move |_| member.assign()).await?;
+    let rate = ASSIGNMENTS_AT_ONCE as f64 / started.elapsed().as_secs_f64();
+    row(&format!("assignment, {IN_FLIGHT} in flight"), &format!("{}, {rate:.0}/s", percentiles(&mut at_once)));
+
+    until(Goal::Filled, "refilling the buffer", &shape, fleet.layout(), &all, patience(&shape)).await?;
+    let started = Instant::now();
+    let mut commits = many(COMMITS, move |_| member.commit_noise()).await?;
+    let rate = COMMITS as f64 / started.elapsed().as_secs_f64();
+    row(
+        &format!("commit at one member, {IN_FLIGHT} in flight"),
+        &format!("{}, {rate:.0}/s", percentiles(&mut commits)),
+    );
+
+    let reveal = Arc::new(prepared_login(&fleet).await?);
+    let started = Instant::now();
+    let mut releases = many(RELEASES, |_| member.release(Arc::clone(&reveal))).await?;
+    let rate = RELEASES as f64 / started.elapsed().as_secs_f64();
+    row(
+        &format!("release at one member, {IN_FLIGHT} in flight"),
+        &format!("{}, {rate:.0}/s", percentiles(&mut releases)),
+    );
+
+    let (mut quiet, mut busy) = while_a_batch_is_made(&fleet, member).await?;
+    row("release, one at a time, no batch in the making", &percentiles(&mut quiet));
+    row("release, one at a time, while a batch is made", &percentiles(&mut busy));
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+struct Member {
+    port: u16,
+}
+
+impl Member {
+    async fn call(self, method: &str, params: Value) -> Result<(Value, Duration)> {
+        let body = json!({"jsonrpc": "2.0", "method": method, "id": 10, "params": params});
+        let started = Instant::now();
+        let answer = http::post(self.port, "/jrpc", &body, LIMIT)
+            .await
+            .map_err(|e| Trouble::Refused(format!("{method} at port {}: {e}", self.port)))?;
+        let took = started.elapsed();
+        match answer.json().get("result") {
+            Some(result) if answer.status == 200 => Ok((result.clone(), took)),
+            _ => Err(Trouble::Refused(format!("{method}: {} {}", answer.status, answer.text()))),
+        }
+    }
+
+    async fn assign(self) -> Result<Duration> {
+        let id = format!("{}@example.com", hex::encode(random()?));
+        Ok(self.call("KeyAssign", json!({"verifier": MAIN_VERIFIER, "verifier_id": id})).await?.1)
+    }
+
+    async fn commit_noise(self) -> Result<Duration> {
+        let token = hex::encode(random()?);
+        Ok(self.call("CommitmentRequest", commitment(&token)).await?.1)
+    }
+
+    async fn release(self, reveal: Arc<Value>) -> Result<Duration> {
+        Ok(self.call("ShareRequest", Value::clone(&reveal)).await?.1)
+    }
+}
+
+/// A token that is committed at every member and the request that reveals it, which may be repeated.
+async fn prepared_login(fleet: &Fleet) -> Result<Value> {
+    let shape = &fleet.founded().shape;
+    let email = format!("{}@example.com", hex::encode(random()?));
+    let member = Member { port: shape.ports(1).api };
+    member.call("KeyAssign", json!({"verifier": MAIN_VERIFIER, "verifier_id": email})).await?;
+    let token = http::get(shape.port, &format!("/mint?alg=ES256&email={email}"), LIMIT)
+        .await
+        .map_err(|e| Trouble::Refused(format!("the issuer: {e}")))?
+        .text();
+    let params = commitment(&token);
+    let mut receipts = Vec::new();
+    for member in shape.members() {
+        let member = Member { port: shape.ports(member).api };
+        receipts.push(member.call("CommitmentRequest", params.clone()).await?.0);
+    }
+    Ok(json!({"encrypted": "yes", "item": [{
+        "verifier_id": email, "idtoken": token, "nodesignatures": receipts, "verifieridentifier": MAIN_VERIFIER,
+    }]}))
+}
+
+/// Releases one after the other while keys are taken until a batch is opened, and until it is published.
+async fn while_a_batch_is_made(fleet: &Fleet, member: Member) -> Result<(Vec<Duration>, Vec<Duration>)> {
+    let shape = &fleet.founded().shape;
+    let (mut quiet, mut busy) = (Vec::new(), Vec::new());
+    let deadline = Instant::now() + Duration::from_secs(180);
+    let mut made = false;
+    while Instant::now() < deadline {
+        // Tokens and receipts grow old: each stretch has its own.
+        let reveal = Arc::new(prepared_login(fleet).await?);
+        for _ in 0..12 {
+            let before = readiness(shape, 1).await.map_err(Trouble::Refused)?.pending > 0;
+            let took = member.release(Arc::clone(&reveal)).await?;
+            made |= before;
+            if before {
+                busy.push(took)
+            } else {
+                quiet.push(took)
+            }
+            if made && !before && busy.len() >= 20 {
+                return Ok((quiet, busy));
+            }
+        }
+        if !made {
+            for _ in 0..12 {
+                member.assign().await?;
+            }
+        }
+    }
+    Ok((quiet, busy))
+}
+
+async fn many<F, T>(count: usize, mut one: F) -> Result<Vec<Duration>>
+where
+    F: FnMut(usize) -> T,
+    T: Future<Output = Result<Duration>> + Send + 'static,
+{
+    let mut running = JoinSet::new();
+    let mut took = Vec::with_capacity(count);
+    let mut collect = |done: Option<std::result::Result<Result<Duration>, tokio::task::JoinError>>| match done {
+        Some(Ok(result)) => result.map(|one| took.push(one)),
+        Some(Err(e)) => Err(Trouble::Refused(e.to_string())),
+        None => Ok(()),
+    };
+    for number in 0..count {
+        if running.len() >= IN_FLIGHT {
+            collect(running.join_next().await)?;
+        }
+        running.spawn(one(number));
+    }
+    while !running.is_empty() {
+        collect(running.join_next().await)?;
+    }
+    Ok(took)
+}
+
+fn commitment(token: &str) -> Value {
+    let key = k256::SecretKey::random(&mut OsRng).public_key().to_encoded_point(false);
+    let axis = |axis: Option<&k256::FieldBytes>| hex::encode(axis.copied().unwrap_or_default());
+    json!({"messageprefix": "mug00", "tokencommitment": hex::encode(Keccak256::digest(token)),
+        "temppubx": axis(key.x()), "temppuby": axis(key.y()), "verifieridentifier": MAIN_VERIFIER})
+}
+
+fn random() -> Result<[u8; 12]> {
+    let mut bytes = [0; 12];
+    getrandom::getrandom(&mut bytes).map_err(|e| Trouble::Refused(format!("no randomness: {e}")))?;
+    Ok(bytes)
+}
+
+fn percentiles(took: &mut [Duration]) -> String {
+    took.sort_unstable();
+    let at = |percent: usize| {
+        let slot = (took.len() * percent / 100).min(took.len().saturating_sub(1));
+        took.get(slot).copied().unwrap_or_default().as_secs_f64() * 1e3
+    };
+    format!("p50 {:.1} ms, p99 {:.1} ms (of {})", at(50), at(99), took.len())
+}
+
+fn row(what: &str, figure: &str) {
+    println!("{what:52} {figure}");
+}
+
+/// The processor and how many of it.
+fn machine() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    format!("{} cores: {}", cores, name.trim_start_matches(['\t', ':', ' ']))
+}
