@@ -23,7 +23,7 @@ pub use generator::second_generator;
 pub use keys::{BadKeys, PublishedKey, PublishedKeys};
 pub use lagrange::{BadSet, IndexSet};
 pub use matrix::{BadMatrix, Matrix};
-pub use msm::{mul_vartime, multi_exponentiate, normalise, small_multiple};
+pub use msm::{multi_exponentiate, normalise, small_multiple};
 pub use opening::{OpeningError, ShareCommitments, ShareVector, interpolate_keys};
 pub use point::{BadPoint, Point, scalar_from_bytes};
 pub use proof::{BadProof, BatchProof, Claim};

@@ -9,8 +9,8 @@ use k256::{AffinePoint, ProjectivePoint, Scalar};
 use crate::point::POINT_BYTES;
 use crate::proof::PROOF_BYTES;
 use crate::{
-    BatchProof, Claim, Index, IndexSet, MAX_KEYS, Matrix, Point, PublishedKey, PublishedKeys, Sizes, mul_vartime,
-    normalise, small_multiple,
+    BatchProof, Claim, Index, IndexSet, MAX_KEYS, Matrix, Point, PublishedKey, PublishedKeys, Sizes, normalise,
+    small_multiple,
 };
 
 /// Why a batch cannot be opened with these inputs.
@@ -51,10 +51,15 @@ impl ShareCommitments {
                 *sum += *point;
             }
         }
-        let mut values = Vec::with_capacity(sizes.n() * keys);
-        for member in sizes.members() {
-            for polynomial in sums.chunks_exact(sizes.k()) {
-                values.push(evaluate(polynomial, member));
+        // By member, then key: filled key by key.
+        let mut values = alloc::vec![ProjectivePoint::IDENTITY; sizes.n() * keys];
+        for (b, polynomial) in sums.chunks_exact(sizes.k()).enumerate() {
+            let mut differences = differences(polynomial);
+            for value in values.iter_mut().skip(b).step_by(keys) {
+                advance(&mut differences);
+                if let Some(at) = differences.first() {
+                    *value = *at;
+                }
             }
         }
         let points = normalise(&values).into_iter().map(Point::from_affine).collect::<Result<_, _>>();
@@ -67,10 +72,35 @@ impl ShareCommitments {
     }
 }
 
-/// Horner in the exponent at a member's index.
-fn evaluate(polynomial: &[ProjectivePoint], member: Index) -> ProjectivePoint {
-    let at = u128::from(member.get());
-    polynomial.iter().rev().fold(ProjectivePoint::IDENTITY, |sum, coefficient| small_multiple(&sum, at) + coefficient)
+/// The forward differences at zero of a polynomial given by its coefficients: the m-th is the sum over j of
+/// m! S(j, m) times the j-th coefficient, S the Stirling numbers of the second kind.
+fn differences(polynomial: &[ProjectivePoint]) -> Vec<ProjectivePoint> {
+    let mut factors: Vec<u128> = alloc::vec![0; polynomial.len()];
+    let mut out = alloc::vec![ProjectivePoint::IDENTITY; polynomial.len()];
+    for (j, coefficient) in polynomial.iter().enumerate() {
+        // m! S(j, m) = m ((m-1)! S(j-1, m-1) + m! S(j-1, m)), from the top down in place.
+        let mut previous = if j == 0 { 1 } else { 0 };
+        for (m, factor) in (0u128..).zip(&mut factors) {
+            let old = *factor;
+            *factor = if j == 0 { previous } else { m * (previous + old) };
+            previous = if j == 0 { 0 } else { old };
+        }
+        for (sum, factor) in out.iter_mut().zip(&factors).filter(|(_, factor)| **factor != 0) {
+            *sum += small_multiple(coefficient, *factor);
+        }
+    }
+    out
+}
+
+/// From the differences at x to those at x + 1, one addition each; the first is the value.
+fn advance(differences: &mut [ProjectivePoint]) {
+    let mut rest = differences;
+    while let [first, others @ ..] = rest {
+        if let Some(next) = others.first() {
+            *first += *next;
+        }
+        rest = others;
+    }
 }
 
 /// What a member publishes: S_b = s_b G for each key and one proof for all. Bytes: 64 a key, then the proof's 192.
@@ -157,7 +187,7 @@ fn interpolate(set: &IndexSet, rows: &[&[Point]], x: u8) -> Vec<ProjectivePoint>
             let inverse = Scalar::from(denominator.unsigned_abs()).invert().unwrap_or(Scalar::ONE);
             let sum = |b| {
                 let sum = small_combination(&column(b).collect::<Vec<_>>(), &integers);
-                if denominator == 1 { sum } else { mul_vartime(&sum, &inverse) }
+                if denominator == 1 { sum } else { sum * inverse }
             };
             (0..keys).map(sum).collect()
         }
@@ -186,6 +216,20 @@ fn small_combination(points: &[AffinePoint], integers: &[i128]) -> ProjectivePoi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn differences_evaluate_as_horner_does() {
+        for k in 1..=16u64 {
+            let scalars: Vec<Scalar> = (0..k).map(|j| Scalar::from(j * j + 3)).collect();
+            let points: Vec<_> = scalars.iter().map(|s| ProjectivePoint::GENERATOR * s).collect();
+            let mut differences = differences(&points);
+            for x in 1..=30u64 {
+                advance(&mut differences);
+                let value = scalars.iter().rev().fold(Scalar::ZERO, |sum, c| sum * Scalar::from(x) + c);
+                assert_eq!(differences[0], ProjectivePoint::GENERATOR * value, "k = {k}, x = {x}");
+            }
+        }
+    }
 
     #[test]
     fn any_k_vectors_give_the_same_keys_and_other_counts_are_refused() {

@@ -11,7 +11,7 @@ use k256::{AffinePoint, ProjectivePoint, Scalar};
 use sha2::{Digest as _, Sha256};
 
 use crate::point::{POINT_BYTES, scalar_from_bytes};
-use crate::{Digest, Index, Point, QualifiedSet, mul_vartime, multi_exponentiate, second_generator};
+use crate::{Digest, Index, Point, QualifiedSet, multi_exponentiate, second_generator};
 
 /// Bytes of a proof: T1, T2 as x | y, then u1, u2.
 pub(crate) const PROOF_BYTES: usize = 2 * POINT_BYTES + 2 * 32;
@@ -120,8 +120,8 @@ impl BatchProof {
         let affine = |points: &[Point]| points.iter().map(|p| *p.affine()).collect::<Vec<AffinePoint>>();
         let shares = multi_exponentiate(&affine(claim.vector), &challenges);
         let blinded = multi_exponentiate(&affine(claim.commitments), &challenges);
-        let first = mul_vartime(&ProjectivePoint::GENERATOR, &self.u1) + shares;
-        let second = mul_vartime(&second_generator(), &self.u2) + blinded - shares;
+        let first = ProjectivePoint::GENERATOR * self.u1 + shares;
+        let second = second_generator() * self.u2 + blinded - shares;
         first == self.t1.projective() && second == self.t2.projective()
     }
 }
