@@ -10,7 +10,7 @@ N ?=
 
 BIN := $(or $(CARGO_TARGET_DIR),target)/release
 NETWORK := $(if $(MEMBERS),--members $(MEMBERS)) $(if $(PORT),--port $(PORT)) $(if $(KEYS),--keys $(KEYS))
-# All crates are built together with what their tests need: one set of features, so nothing is built twice.
+# Always the whole workspace: one set of features, so that no crate is built twice.
 ALL := --release --workspace --all-targets --locked
 LONG := TORUS_LONG=1
 
@@ -26,7 +26,7 @@ deps-test:
 	@tests/deps tests
 
 build: ## Build the daemons, the client and the launcher
-	$(CARGO) build $(ALL)
+	$(CARGO) build --release --workspace --bins --locked
 
 demo: deps build ## Start five members and log users in while one dies and all restart
 	$(BIN)/torus-devnet demo $(NETWORK)
@@ -54,14 +54,17 @@ probe: ## The vault's inner crates link without std and without an operating sys
 js: deps-test ## The npm clients, exactly as their lock pins them
 	cd tests/js && { test node_modules/.package-lock.json -nt package-lock.json || npm ci --ignore-scripts --no-audit --no-fund; }
 
-test: deps deps-test lint probe build js ## Everything that fits into an hour on two cores
+test: deps deps-test lint probe js ## Everything that fits into an hour on two cores
+	$(CARGO) build $(ALL)
 	$(CARGO) test --release --workspace --locked
 
-test-long: deps deps-test build js ## Kill matrices, nine members, clocks that are off: hours
+test-long: deps deps-test js ## Kill matrices, nine members, clocks that are off: hours
+	$(CARGO) build $(ALL)
 	$(LONG) $(CARGO) test --release --workspace --locked
 
-e2e: deps deps-test build js ## The end-to-end tests alone
-	$(CARGO) test --release --locked -p torus-tests --test e2e
+e2e: deps deps-test js ## The end-to-end tests alone
+	$(CARGO) build $(ALL)
+	$(CARGO) test --release --workspace --locked --test e2e
 
 bench: deps build ## The figures of the README
 	$(CARGO) run --release --locked -p torus-protocol --example cost
