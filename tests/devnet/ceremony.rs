@@ -17,6 +17,9 @@ use crate::{Result, Trouble};
 /// Where Debian's package softhsm2 puts its module.
 const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
+/// Keys of a batch, unless fewer are wanted in all: large enough for its fixed costs to be small in each key's.
+const LARGEST_BATCH: u32 = 128;
+
 /// The binaries of a network, found beside the launcher's own.
 #[derive(Clone, Debug)]
 pub struct Binaries {
@@ -184,7 +187,8 @@ fn found_network(binaries: &Binaries, layout: &Layout, shape: &Shape, issuer: &I
         format!("{},{},{}", sizes.n(), sizes.k(), sizes.t()),
     ];
     if let Some(keys) = shape.keys {
-        genesis.extend(args!["--keys", keys.to_string()]);
+        let batch = keys.clamp(1, LARGEST_BATCH).to_string();
+        genesis.extend(args!["--low-water", keys.to_string(), "--batch", batch]);
     }
     for member in shape.members() {
         let p = shape.ports(member);

@@ -80,7 +80,7 @@ enum Command {
     /// The step between the launcher and a daemon.
     #[command(hide = true)]
     Become {
-        launcher: i32,
+        launcher: u32,
         #[arg(value_parser = ["listening", "plain"])]
         socket: String,
         #[arg(last = true, required = true)]

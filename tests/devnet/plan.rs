@@ -166,13 +166,14 @@ impl Layout {
         if self.shape().exists() {
             return Err(Trouble::Refused(format!("{} holds a founded network", self.root.display())));
         }
+        let gone = |path: &Path, removed: std::io::Result<()>| match removed {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).at("remove", path),
+            _ => Ok(()),
+        };
+        gone(&self.genesis(), fs::remove_file(self.genesis()))?;
         for member in 1..=u8::MAX {
             let root = self.member(member).root;
-            match fs::remove_dir_all(&root) {
-                Ok(()) => {}
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e).at("remove", &root),
-            }
+            gone(&root, fs::remove_dir_all(&root))?;
         }
         Ok(())
     }

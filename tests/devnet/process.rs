@@ -99,23 +99,17 @@ fn inherited() -> impl Iterator<Item = (String, OsString)> {
 
 /// The body of the `become` step: ties this process to its launcher, places the socket and turns into the daemon.
 /// Returns only if that failed.
-pub fn become_daemon(launcher: i32, listening: bool, program: &Path, args: &[OsString]) -> Trouble {
-    let failed = |what: &str| Trouble::Io { what: what.to_owned(), source: std::io::Error::last_os_error() };
-    // SAFETY: prctl with PR_SET_PDEATHSIG takes a signal number and touches no memory of ours.
-    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
-        return failed("tie the process to its launcher");
-    }
-    // A launcher that died before the tie was made sends no signal any more.
-    // SAFETY: getppid has no arguments and cannot fail.
-    if unsafe { libc::getppid() } != launcher {
-        return Trouble::Refused("the launcher is gone".to_owned());
+pub fn become_daemon(launcher: u32, listening: bool, program: &Path, args: &[OsString]) -> Trouble {
+    if let Err(e) = torus_policies::end_with_parent(launcher) {
+        return Trouble::Refused(format!("not tied to the launcher: {e}"));
     }
     let mut command = std::process::Command::new(program);
     command.args(args);
     if listening {
         // SAFETY: dup2 on two descriptor numbers; 3 belongs to nobody in this process, which has opened nothing.
         if unsafe { libc::dup2(libc::STDIN_FILENO, LISTEN_FD) } != LISTEN_FD {
-            return failed("place the listening socket");
+            let source = std::io::Error::last_os_error();
+            return Trouble::Io { what: "place the listening socket".to_owned(), source };
         }
         command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "vault").env("LISTEN_PID", std::process::id().to_string());
     }
