@@ -1,0 +1,270 @@
+//! Vault time and the guards after a start: before which time tokens and receipts do not count here.
+//!
+//! The vault's own clock is believed only near the newest certified header; outside that band nothing is committed,
+//! released or expired and no floor rises. Guards that a start or an epoch asks for are set at the first moment at
+//! which the clock is believed, and durably, before anything is decided by them.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use torus_ipc::Deny;
+use torus_release::Clock;
+use torus_statement::TimeConstants;
+use torus_statement::codec::{Malformed, Reader, Wire, Writer};
+
+use crate::store::{Change, Store, StoreError};
+
+const KEY: &[u8] = b"guards";
+
+/// What the vault remembers of the time, in milliseconds since 1970. Nothing in it ever falls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Guards {
+    /// The highest vault time that anything durable was done at.
+    pub floor: u64,
+    /// Tokens issued before this do not count.
+    pub not_before: u64,
+    /// No receipt is signed before this.
+    pub receipts_from: u64,
+    /// A start without a clean stop before it still asks for its guards.
+    pub start_pending: bool,
+    /// The epoch was taken up and still asks for its guard.
+    pub epoch_pending: bool,
+}
+
+/// One moment of believed time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Vault time in milliseconds since 1970.
+    pub time: u64,
+    /// The guards then.
+    pub guards: Guards,
+    /// The operating system's clock then.
+    pub own: u64,
+}
+
+impl Guards {
+    /// Vault time, if the clock is believed; sets what is pending. `newest` is the time of the newest certified header,
+    /// `last` that of the block that the epoch began after.
+    ///
+    /// # Errors
+    /// [`Deny::Clock`] outside the band; nothing has changed then.
+    pub fn at(&mut self, own: u64, newest: u64, last: u64, times: &TimeConstants) -> Result<u64, Deny> {
+        let clock = Clock { own, floor: self.floor };
+        let time = clock.time(newest, times).map_err(|_| Deny::Clock)?;
+        if self.epoch_pending {
+            self.epoch_pending = false;
+            self.not_before = self.not_before.max(last.max(time).saturating_add(times.epoch_guard.into()));
+        }
+        if self.start_pending {
+            self.start_pending = false;
+            self.not_before = self.not_before.max(time.saturating_add(times.start_guard.into()));
+            let silence = u64::from(times.receipt_window).saturating_add(times.clock_behind.into());
+            self.receipts_from = self.receipts_from.max(time.saturating_add(silence));
+        }
+        self.floor = time;
+        Ok(time)
+    }
+
+    /// Not-before in whole seconds, as tokens and receipts count: rounded up.
+    pub const fn not_before_seconds(&self) -> u64 {
+        self.not_before.div_ceil(1000)
+    }
+
+    /// Asks for the guards of a start that no clean stop came before.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn mark_start(change: &mut Change<'_>, store: &Store) -> Result<(), StoreError> {
+        let guards = Self { start_pending: true, ..stored(change.get(store.meta(), KEY)?)? };
+        guards.save(change, store)
+    }
+
+    /// Asks for the guard of an epoch that is taken up.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn mark_epoch(change: &mut Change<'_>, store: &Store) -> Result<(), StoreError> {
+        let guards = Self { epoch_pending: true, ..stored(change.get(store.meta(), KEY)?)? };
+        guards.save(change, store)
+    }
+
+    /// Writes the guards.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn save(&self, change: &mut Change<'_>, store: &Store) -> Result<(), StoreError> {
+        change.put(store.meta(), KEY, &self.to_bytes())
+    }
+
+    const fn asks(&self) -> bool {
+        self.start_pending || self.epoch_pending
+    }
+}
+
+/// The vault's one keeper of time, shared by its threads.
+pub struct Timekeeper {
+    store: Store,
+    times: TimeConstants,
+    last: u64,
+    own: fn() -> u64,
+    guards: Mutex<Guards>,
+}
+
+impl Timekeeper {
+    /// A keeper over what the store remembers. `last` is the time of the block that the epoch began after, `own` the
+    /// operating system's clock.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn new(store: Store, times: TimeConstants, last: u64, own: fn() -> u64) -> Result<Self, StoreError> {
+        let guards = store.read(|view| stored(view.get(store.meta(), KEY)?))?;
+        Ok(Self { store, times, last, own, guards: Mutex::new(guards) })
+    }
+
+    /// The time, if it is believed. Guards that were pending are durable when this returns.
+    ///
+    /// # Errors
+    /// [`Deny::Clock`] outside the band, [`Deny::Store`] if the guards cannot be kept.
+    pub fn now(&self, newest: u64) -> Result<Now, Deny> {
+        let own = (self.own)();
+        let mut guards = self.lock();
+        let mut next = *guards;
+        let time = next.at(own, newest, self.last, &self.times)?;
+        if guards.asks() {
+            self.store.write(|change| next.save(change, &self.store)).map_err(|error| {
+                crate::alarm!("the guards of this start cannot be kept: {error}");
+                Deny::Store
+            })?;
+            crate::info!(
+                "tokens count from {} s, receipts from {} s",
+                next.not_before_seconds(),
+                next.receipts_from / 1000
+            );
+        }
+        *guards = next;
+        Ok(Now { time, guards: next, own })
+    }
+
+    /// Makes the floor durable, in a transaction of the caller's.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn keep(&self, change: &mut Change<'_>) -> Result<(), StoreError> {
+        self.lock().save(change, &self.store)
+    }
+
+    /// The guards as they are, and the operating system's clock.
+    pub fn look(&self) -> (Guards, u64) {
+        (*self.lock(), (self.own)())
+    }
+
+    /// Whether the clock is believed now.
+    pub fn believed(&self, newest: u64) -> bool {
+        let (guards, own) = self.look();
+        Clock { own, floor: guards.floor }.time(newest, &self.times).is_ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Guards> {
+        self.guards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The operating system's clock in milliseconds since 1970.
+pub fn system() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn stored(bytes: Option<&[u8]>) -> Result<Guards, StoreError> {
+    match bytes {
+        None => Ok(Guards::default()),
+        Some(bytes) => Guards::from_bytes(bytes).map_err(|_| StoreError::Damaged("guards")),
+    }
+}
+
+impl Wire for Guards {
+    fn write(&self, w: &mut Writer) {
+        w.u8(1).u64(self.floor).u64(self.not_before).u64(self.receipts_from);
+        w.bool(self.start_pending).bool(self.epoch_pending);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        if r.u8()? != 1 {
+            return Err(Malformed::Version);
+        }
+        Ok(Self {
+            floor: r.u64()?,
+            not_before: r.u64()?,
+            receipts_from: r.u64()?,
+            start_pending: r.bool()?,
+            epoch_pending: r.bool()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: TimeConstants = TimeConstants::DEFAULT;
+    const T: u64 = 1_800_000_000_000;
+
+    #[test]
+    fn outside_the_band_there_is_no_time_and_nothing_changes() {
+        let pending = Guards { start_pending: true, epoch_pending: true, ..Guards::default() };
+        for own in [T - 20_001, T + 300_001, 0, u64::MAX] {
+            let mut guards = pending;
+            assert_eq!(guards.at(own, T, T, &TIMES), Err(Deny::Clock));
+            assert_eq!(guards, pending);
+        }
+        for own in [T - 20_000, T + 300_000] {
+            assert_eq!(Guards::default().at(own, T, T, &TIMES), Ok(own));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_within_the_band_does_not_take_vault_time_with_it() {
+        let mut guards = Guards::default();
+        assert_eq!(guards.at(T + 200_000, T, T, &TIMES), Ok(T + 200_000));
+        assert_eq!(guards.at(T - 10_000, T, T, &TIMES), Ok(T + 200_000));
+    }
+
+    #[test]
+    fn after_an_unclean_start_tokens_and_receipts_wait() {
+        let mut guards = Guards { start_pending: true, ..Guards::default() };
+        guards.at(T, T, T, &TIMES).unwrap();
+        assert_eq!((guards.not_before, guards.receipts_from), (T + 10_000, T + 80_000));
+        let before = guards;
+        guards.at(T + 1000, T, T, &TIMES).unwrap();
+        assert_eq!((guards.not_before, guards.receipts_from), (before.not_before, before.receipts_from));
+    }
+
+    #[test]
+    fn an_epoch_counts_tokens_from_half_a_minute_after_the_later_of_block_and_clock() {
+        for (own, last, expected) in [(T, T - 5000, T + 30_000), (T, T + 5000, T + 35_000)] {
+            let mut guards = Guards { epoch_pending: true, ..Guards::default() };
+            guards.at(own, T, last, &TIMES).unwrap();
+            assert_eq!((guards.not_before, guards.receipts_from), (expected, 0));
+        }
+    }
+
+    #[test]
+    fn not_before_never_falls() {
+        let mut guards = Guards { not_before: T + 60_000, start_pending: true, ..Guards::default() };
+        guards.at(T, T, T, &TIMES).unwrap();
+        assert_eq!(guards.not_before, T + 60_000);
+        assert_eq!(Guards { not_before: 1001, ..guards }.not_before_seconds(), 2);
+    }
+
+    #[test]
+    fn guards_of_a_start_survive_the_keeper() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        store.write(|change| Guards::mark_start(change, &store)).unwrap();
+        let keeper = Timekeeper::new(store.clone(), TIMES, T, || T).unwrap();
+        assert!(keeper.look().0.start_pending);
+        keeper.now(T).unwrap();
+        let again = Timekeeper::new(store, TIMES, T, || T + 50_000).unwrap().now(T).unwrap();
+        assert_eq!((again.guards.receipts_from, again.guards.not_before), (T + 80_000, T + 10_000));
+    }
+}

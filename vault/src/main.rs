@@ -1,0 +1,196 @@
+//! The vault's command: makes a member, runs its vault, says how it is. It takes no PIN from arguments or environment.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use torus_hsm::TokenConfig;
+use torus_statement::receipt::unhex;
+use torus_statement::text::NetworkName;
+use torus_statement::{Hash, Index};
+use torus_vault::accept::accept;
+use torus_vault::descriptors::{listener, stop_signal};
+use torus_vault::doctor::{Patient, doctor};
+use torus_vault::init::{Ceremony, fingerprints, init};
+use torus_vault::run::{Options, RunError, run};
+
+/// Holds a member's shares and releases them to their users only.
+#[derive(Parser)]
+#[command(name = "torus-vault", version)]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Makes a new member: keys in the token, key certificate, public member file. Runs once.
+    Init(Init),
+    /// Runs the vault on the socket that the launcher passes as descriptor 3 (LISTEN_FDS=1).
+    Run(Run),
+    /// Checks token, store, network file, clock and disk.
+    Doctor(Doctor),
+    /// Takes a store for the truth that is behind its token, or that stopped. The vault votes from the given height on,
+    /// which must be above everything that the network has voted on: ask the other operators.
+    AcceptStore(Accept),
+}
+
+#[derive(Args)]
+struct Place {
+    /// The vault's own directory.
+    #[arg(long)]
+    data: PathBuf,
+    /// The PKCS#11 module.
+    #[arg(long)]
+    module: PathBuf,
+    /// The token's label.
+    #[arg(long)]
+    token_label: String,
+    /// A file with the token's PIN, mode 600.
+    #[arg(long)]
+    pin_file: PathBuf,
+}
+
+#[derive(Args)]
+struct Init {
+    #[command(flatten)]
+    place: Place,
+    /// The network's name.
+    #[arg(long, value_parser = network)]
+    network: NetworkName,
+    /// The member's index, from 1.
+    #[arg(long, value_parser = index)]
+    index: Index,
+    /// The node's p2p key, 64 hex digits, as `torus-node init` prints it.
+    #[arg(long, value_parser = hash)]
+    p2p_key: Hash,
+    /// Where the public member file goes.
+    #[arg(long)]
+    out: PathBuf,
+    /// Make the token first, on a free slot of the module (for SoftHSM; a device has its maker's ceremony).
+    #[arg(long, requires = "so_pin_file")]
+    create_token: bool,
+    /// A file with the security officer's PIN, mode 600.
+    #[arg(long, requires = "create_token")]
+    so_pin_file: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    place: Place,
+    /// The network file.
+    #[arg(long)]
+    network_file: PathBuf,
+    /// The hash of the network file that you approve, 64 hex digits.
+    #[arg(long, value_parser = hash)]
+    genesis: Hash,
+    /// The uid of the node's process.
+    #[arg(long)]
+    node_uid: u32,
+}
+
+#[derive(Args)]
+struct Doctor {
+    #[command(flatten)]
+    place: Place,
+    /// The network file, once there is one.
+    #[arg(long, requires = "genesis")]
+    network_file: Option<PathBuf>,
+    /// The hash of the network file that you approve.
+    #[arg(long, value_parser = hash, requires = "network_file")]
+    genesis: Option<Hash>,
+    /// JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Accept {
+    #[command(flatten)]
+    place: Place,
+    /// The first height that the vault may vote at.
+    #[arg(long)]
+    from_height: u64,
+}
+
+fn main() -> ExitCode {
+    match Command::parse().verb {
+        Verb::Init(args) => said(make(args)),
+        Verb::Run(args) => match serve(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                torus_vault::alarm!("{error}");
+                ExitCode::FAILURE
+            }
+        },
+        Verb::Doctor(args) => look(args),
+        Verb::AcceptStore(Accept { place, from_height }) => {
+            let (data, token, pin_file) = place.parts();
+            said(
+                accept(&data, &token, &pin_file, from_height)
+                    .map(|()| format!("accepted; the vault votes from height {from_height} on. Start it.")),
+            )
+        }
+    }
+}
+
+fn make(args: Init) -> Result<String, torus_vault::init::InitError> {
+    let Init { place, network, index, p2p_key, out, so_pin_file, .. } = args;
+    let (data, token, pin_file) = place.parts();
+    let shown = out.display().to_string();
+    let certificate = init(&Ceremony { data, token, pin_file, so_pin_file, network, index, p2p: p2p_key, out })?;
+    let mut text = format!("member {index} made; {shown} is public. Compare these over another channel:\n");
+    for (name, print) in fingerprints(&certificate) {
+        text += &format!("  {name:<12} {print}\n");
+    }
+    text += "Next: give the file to whoever runs `torus-node genesis`, and approve the network file by its hash.";
+    Ok(text)
+}
+
+fn serve(args: Run) -> Result<(), RunError> {
+    // Before anything is opened or any thread started: the descriptor is ours, and threads inherit the signal mask.
+    let (listener, stop) = (listener()?, stop_signal()?);
+    let (data, token, pin_file) = args.place.parts();
+    let Run { network_file, genesis, node_uid, .. } = args;
+    run(&Options { data, token, pin_file, network_file, genesis, node_uid }, &listener, &stop)
+}
+
+fn look(args: Doctor) -> ExitCode {
+    let (data, token, pin_file) = args.place.parts();
+    let found = doctor(&Patient { data, token, pin_file, network: args.network_file.zip(args.genesis) });
+    print!("{}", if args.json { found.json() } else { found.text() });
+    if found.healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn said<E: std::fmt::Display>(result: Result<String, E>) -> ExitCode {
+    match result {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("torus-vault: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Place {
+    fn parts(self) -> (PathBuf, TokenConfig, PathBuf) {
+        (self.data, TokenConfig { module: self.module, label: self.token_label }, self.pin_file)
+    }
+}
+
+fn network(text: &str) -> Result<NetworkName, &'static str> {
+    NetworkName::new(text).ok_or("1 to 32 of a-z 0-9 . _ -")
+}
+
+fn index(text: &str) -> Result<Index, &'static str> {
+    text.parse().ok().and_then(Index::new).ok_or("1 to 255")
+}
+
+fn hash(text: &str) -> Result<Hash, &'static str> {
+    unhex(text).ok_or("64 lower-case hex digits")
+}

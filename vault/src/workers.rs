@@ -1,0 +1,170 @@
+//! The vault's threads: votes; user requests, which share one write to disk per group; key generation.
+//!
+//! Each has its own session on the device and its own bounded queue, and none waits for another's. A request that
+//! panics is refused and its worker begins again from what is durable: no input stops the vault.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use torus_ipc::{Deny, Request, Response};
+
+use crate::connection::{Places, Reply};
+use crate::scrub;
+
+/// Requests of each kind that may be in flight.
+const VOTES: usize = 64;
+const USERS: usize = 256;
+const GENERATION: usize = 32;
+/// User requests that share one write to disk.
+const GROUP: usize = 64;
+
+/// A request and the way back.
+pub struct Job {
+    /// The request.
+    pub request: Request,
+    /// Where its answer goes.
+    pub reply: Reply,
+}
+
+/// The way to the workers. When it is dropped they finish what is queued and end.
+pub struct Queues {
+    votes: (Places, SyncSender<Job>),
+    users: (Places, SyncSender<Job>),
+    generation: (Places, SyncSender<Job>),
+}
+
+/// The workers' ends of the queues.
+pub struct Ends {
+    /// Votes.
+    pub votes: Receiver<Job>,
+    /// User requests; several workers may share it.
+    pub users: Arc<Mutex<Receiver<Job>>>,
+    /// Key generation.
+    pub generation: Receiver<Job>,
+}
+
+/// Answers one request. It keeps its state between requests and is made anew after a panic.
+pub trait Answer {
+    /// Answers.
+    ///
+    /// # Errors
+    /// The refusal.
+    fn answer(&mut self, request: Request) -> Result<Response, Deny>;
+}
+
+/// Answers a group of requests, in any order, each exactly once.
+pub trait AnswerGroup {
+    /// Answers all.
+    fn answer(&mut self, group: Vec<Job>);
+}
+
+impl Queues {
+    /// New queues and their ends.
+    pub fn new() -> (Self, Ends) {
+        let (votes, votes_end) = sync_channel(VOTES);
+        let (users, users_end) = sync_channel(USERS);
+        let (generation, generation_end) = sync_channel(GENERATION);
+        let queues = Self {
+            votes: (Places::new(VOTES), votes),
+            users: (Places::new(USERS), users),
+            generation: (Places::new(GENERATION), generation),
+        };
+        (queues, Ends { votes: votes_end, users: Arc::new(Mutex::new(users_end)), generation: generation_end })
+    }
+
+    /// The queue of a request.
+    pub fn of(&self, request: &Request) -> (&Places, &SyncSender<Job>) {
+        let (places, queue) = match request {
+            Request::Commit { .. } | Request::Release(_) => &self.users,
+            Request::Batch { .. } | Request::Keys { .. } | Request::Deliver(_) | Request::Outbox => &self.generation,
+            _ => &self.votes,
+        };
+        (places, queue)
+    }
+}
+
+/// Starts a thread that answers requests one by one, with state from `make`. Fails at once if the state cannot be made.
+///
+/// # Errors
+/// Those of `make`, or the system starts no thread.
+pub fn one_by_one<A: Answer + Send + 'static, E: std::fmt::Display + From<std::io::Error>>(
+    name: &'static str,
+    jobs: Receiver<Job>,
+    make: impl Fn() -> Result<A, E> + Send + 'static,
+) -> Result<JoinHandle<()>, E> {
+    let mut state = Some(make()?);
+    let run = move || {
+        for Job { request, reply } in jobs {
+            if state.is_none() {
+                state = again(name, &make);
+            }
+            let answered =
+                state.as_mut().map_or(Some(Err(Deny::Store)), |state| guarded(name, || state.answer(request)));
+            reply.send(answered.unwrap_or_else(|| {
+                // Half-done changes in memory are forgotten; what is durable is whole.
+                state = None;
+                Err(Deny::Device)
+            }));
+        }
+    };
+    Ok(spawn(name, run)?)
+}
+
+/// Starts a thread that answers groups of requests, with state from `make`.
+///
+/// # Errors
+/// Those of `make`, or the system starts no thread.
+pub fn by_group<A: AnswerGroup + Send + 'static, E: std::fmt::Display + From<std::io::Error>>(
+    name: &'static str,
+    jobs: Arc<Mutex<Receiver<Job>>>,
+    make: impl Fn() -> Result<A, E> + Send + 'static,
+) -> Result<JoinHandle<()>, E> {
+    let mut state = Some(make()?);
+    let run = move || {
+        while let Some(group) = group(&jobs) {
+            if state.is_none() {
+                state = again(name, &make);
+            }
+            let done = match state.as_mut() {
+                Some(state) => guarded(name, || state.answer(group)).is_some(),
+                None => {
+                    group.into_iter().for_each(|job| job.reply.send(Err(Deny::Store)));
+                    true
+                }
+            };
+            if !done {
+                state = None;
+            }
+        }
+    };
+    Ok(spawn(name, run)?)
+}
+
+fn group(jobs: &Mutex<Receiver<Job>>) -> Option<Vec<Job>> {
+    // Whoever waits holds the queue; the others work meanwhile.
+    let jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut group = vec![jobs.recv().ok()?];
+    while group.len() < GROUP
+        && let Ok(job) = jobs.try_recv()
+    {
+        group.push(job);
+    }
+    Some(group)
+}
+
+fn again<A, E: std::fmt::Display>(name: &str, make: &impl Fn() -> Result<A, E>) -> Option<A> {
+    make().inspect_err(|error| crate::alarm!("the worker for {name} cannot begin again: {error}")).ok()
+}
+
+/// Runs a request with its stack wiped afterwards; `None` if it panicked.
+fn guarded<T>(name: &str, work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(|| scrub::clean(work)))
+        .inspect_err(|_| crate::alarm!("a request for {name} failed in a way that is an error of this program"))
+        .ok()
+}
+
+fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).stack_size(scrub::STACK).spawn(run)
+}
