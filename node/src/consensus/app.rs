@@ -69,8 +69,6 @@ pub(super) enum Heard {
     Published(SignedProposal<Torus>),
     /// Somebody votes or proposes at a height.
     At(u64),
-    /// The log cannot be replayed.
-    BadLog,
 }
 
 /// The height that waits for a reason to begin.
@@ -205,7 +203,6 @@ impl App {
                 }
             }
             Heard::At(height) => self.claim(height),
-            Heard::BadLog => self.marker.set(u64::MAX),
         }
     }
 

@@ -266,7 +266,7 @@ async fn run(
     mut asked: watch::Receiver<bool>,
 ) -> Stopped {
     let (to_loop, mut heard) = mpsc::unbounded_channel();
-    let listener = tokio::spawn(listen(channels.events.subscribe(), to_loop));
+    let listener = tokio::spawn(listen(channels.events.subscribe(), to_loop, Arc::clone(&app.marker)));
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let reason = loop {
@@ -289,9 +289,7 @@ async fn run(
         }
     };
     // What the engine said last may be that its log is bad.
-    while let Ok(last) = heard.try_recv() {
-        app.heard(last);
-    }
+    tokio::time::sleep(TICK).await;
     listener.abort();
     let why = Some(reason.to_string());
     engine.actor.get_cell().stop_children(why.clone());
@@ -305,14 +303,18 @@ async fn asked_to_stop(asked: &mut watch::Receiver<bool>) {
 }
 
 /// Picks what the loop cares for from the engine's events; it never blocks, so none are lost while the loop is busy.
-async fn listen(mut events: RxEvent<Torus>, to_loop: mpsc::UnboundedSender<Heard>) {
+async fn listen(mut events: RxEvent<Torus>, to_loop: mpsc::UnboundedSender<Heard>, marker: Arc<Marker>) {
     use malachitebft_app::engine::util::events::Event;
 
     loop {
         let heard = match events.recv().await {
             Ok(Event::Published(SignedConsensusMsg::Proposal(proposal))) => Heard::Published(proposal),
             Ok(Event::Received(message)) => Heard::At(message.height().0),
-            Ok(Event::WalReplayError(_) | Event::WalCorrupted(_)) => Heard::BadLog,
+            // The engine stops for good next, so the mark is made here and now.
+            Ok(Event::WalReplayError(_) | Event::WalCorrupted(_)) => {
+                marker.set(u64::MAX);
+                continue;
+            }
             Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => continue,
             Err(broadcast::error::RecvError::Closed) => return,
         };

@@ -41,10 +41,6 @@ impl MemoryChain {
         self.store.lock().unwrap().done.get(&hash).copied()
     }
 
-    pub(super) fn kept_hashes(&self) -> Vec<Hash> {
-        self.store.lock().unwrap().kept.iter().map(|kept| kept.block.header.hash()).collect()
-    }
-
     fn root(parent: &Hash, transactions: &[Transaction]) -> Hash {
         sha256("test state", &[parent, &transactions_root(transactions)])
     }

@@ -11,7 +11,7 @@ use torus_statement::EpochConfig;
 use super::chain::MemoryChain;
 use super::kit::{config, index, p2p};
 use super::vault::{Mood, RuleVault};
-use crate::consensus::{Chain, ConsensusConfig, Handle, Timing, VoteSigner, start};
+use crate::consensus::{Chain, ConsensusConfig, Handle, Stopped, Timing, VoteSigner, start};
 
 /// The heartbeat of the tests.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(6);
@@ -87,6 +87,20 @@ impl Cluster {
 
     pub(super) fn lose_log(&self, member: u8) {
         std::fs::remove_file(self.directory.join(member.to_string()).join("wal")).unwrap();
+    }
+
+    pub(super) fn spoil_log(&self, member: u8) {
+        let path = self.directory.join(member.to_string()).join("wal");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0xff;
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    pub(super) fn stopped(&self, member: u8) -> Stopped {
+        let (runtime, handle) = self.nodes[usize::from(member) - 1].running.as_ref().unwrap();
+        let stopped = async { tokio::time::timeout(Duration::from_secs(20), handle.stopped()).await };
+        runtime.block_on(stopped).expect("the engine stops")
     }
 
     pub(super) fn is_marked(&self, member: u8) -> bool {

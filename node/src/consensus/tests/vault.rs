@@ -50,6 +50,23 @@ impl RuleVault {
         self.state.lock().unwrap().mood = mood;
     }
 
+    /// Makes the vault remember votes, and a lock with its polka.
+    pub(super) fn plant(&self, votes: &[SignedVote], polka: &[SignedVote]) {
+        let mut state = self.state.lock().unwrap();
+        for vote in votes {
+            state.votes.insert((vote.vote.round, vote.vote.step), vote.clone());
+        }
+        if let Some(first) = polka.first() {
+            state.lock = Some((first.vote.round, first.vote.block.unwrap(), polka.to_vec()));
+        }
+    }
+
+    /// A vote of this vault's key.
+    pub(super) fn vote(&self, vote: Vote) -> SignedVote {
+        let signature = sign(&key(self.index.get(), Use::Consensus), &vote.preimage(&self.config));
+        SignedVote { vote, voter: self.index, signature }
+    }
+
     /// Votes of the height in progress.
     pub(super) fn votes(&self) -> Vec<Vote> {
         self.state.lock().unwrap().votes.values().map(|vote| vote.vote).collect()
@@ -95,8 +112,7 @@ impl RuleVault {
         let moody = state.mood.nil_always || asked.round < state.mood.nil_below;
         let block = asked.block.filter(|block| !below && !moody && self.allows(state, &evidence, &asked, *block));
         let vote = Vote { block, ..asked };
-        let signature = sign(&key(self.index.get(), Use::Consensus), &vote.preimage(&self.config));
-        let signed = SignedVote { vote, voter: self.index, signature };
+        let signed = self.vote(vote);
         if let (Step::Precommit, Some(block)) = (vote.step, vote.block) {
             let polka = evidence.into_iter().filter(|vote| is_prevote(vote, asked.round, block)).cloned().collect();
             state.lock = Some((vote.round, block, polka));
