@@ -1,0 +1,225 @@
+//! What the log says of a batch, and what this vault does about it.
+
+use torus_ipc::deny::Deny;
+use torus_ipc::response::Progress;
+use torus_statement::Hash;
+use torus_statement::certificate::Certified;
+use torus_statement::dkg::Attempt;
+use torus_statement::state::{BatchEntry, Phase, Proven, key};
+
+use super::live::Live;
+use super::records::BatchRecord;
+use super::tools::Tools;
+use super::{Keygen, MAX_LATE, MAX_MAKING, join, refused};
+
+impl Keygen {
+    pub(super) fn on_batch(
+        &mut self,
+        header: &Certified,
+        batch: u64,
+        entry: &Proven<BatchEntry>,
+    ) -> Result<Progress, Deny> {
+        if header.header().config != self.tools.config.hash() {
+            return Err(Deny::Header);
+        }
+        let entry = entry.verify(&header.header().state, &key::batch(batch)).ok_or(Deny::Proof)?;
+        let attempt = entry.attempt_of(batch);
+        let record = self.in_force(attempt)?;
+        match &entry.phase {
+            Phase::Open => {
+                let may_deal = record.is_none() && entry.height > self.start_height;
+                self.engage(attempt, entry.keys, record, Begin { may_deal, fact: None })
+            }
+            Phase::Qualified { dealings, .. } => {
+                let mut progress = self.engage(attempt, entry.keys, record, Begin::default())?;
+                let more = self.with_live(batch, |live, tools, progress| live.qualify(tools, dealings, progress))?;
+                self.settle(batch, &more);
+                join(&mut progress, more);
+                Ok(progress)
+            }
+            Phase::Published { digest, acks } => self.on_published(attempt, entry.keys, *digest, *acks, record),
+        }
+    }
+
+    pub(super) fn on_keys(&mut self, attempt: Attempt, published: &[u8]) -> Result<Progress, Deny> {
+        let batch = attempt.batch;
+        if self.live.get(&batch).is_none_or(|live| live.attempt != attempt) {
+            let record = self.tools.records.batch(batch).map_err(refused)?;
+            let over = record.is_some_and(|record| record.attempt == attempt.attempt && record.acked.is_some());
+            return if over { Ok(Progress::default()) } else { Err(Deny::Attempt) };
+        }
+        let progress =
+            self.with_live(batch, |live, tools, progress| live.certified_keys(tools, published, progress))?;
+        self.settle(batch, &progress);
+        Ok(progress)
+    }
+
+    /// After a start: attempts that this vault took part in go on at once, the lowest first; others when they are asked
+    /// for.
+    pub(super) fn take_up(&mut self) -> Result<Progress, Deny> {
+        let mut progress = Progress::default();
+        let unfinished = self.tools.records.unfinished().map_err(refused)?;
+        for (batch, record) in unfinished.into_iter().filter(|(_, record)| record.acked.is_none()).take(MAX_MAKING) {
+            let attempt = Attempt { batch, attempt: record.attempt };
+            join(&mut progress, self.engage(attempt, record.keys, Some(record), Begin::default())?);
+        }
+        Ok(progress)
+    }
+
+    /// The record of an attempt, if it is the one in force; what is left of an abandoned one is destroyed.
+    fn in_force(&mut self, attempt: Attempt) -> Result<Option<BatchRecord>, Deny> {
+        let Some(record) = self.tools.records.batch(attempt.batch).map_err(refused)? else { return Ok(None) };
+        if record.attempt > attempt.attempt {
+            return Err(Deny::Stale);
+        }
+        if record.attempt == attempt.attempt {
+            return Ok(Some(record));
+        }
+        if record.acked.is_some() {
+            crate::alarm!("batch {}: the log abandons an attempt that it had published", attempt.batch);
+            return Err(Deny::Attempt);
+        }
+        let records = &self.tools.records;
+        let forgotten = records.write(|change| {
+            records.forget_rows(change, attempt.batch)?;
+            records.forget_shares(change, attempt.batch)?;
+            records.forget_batch(change, attempt.batch)
+        });
+        forgotten.map_err(refused)?;
+        self.live.remove(&attempt.batch);
+        Ok(None)
+    }
+
+    /// Brings an attempt into memory: deals if it may, else goes on from what is durable.
+    fn engage(
+        &mut self,
+        attempt: Attempt,
+        keys: u16,
+        record: Option<BatchRecord>,
+        how: Begin,
+    ) -> Result<Progress, Deny> {
+        let batch = attempt.batch;
+        if self.live.get(&batch).is_some_and(|live| live.helping.is_none()) {
+            return Ok(Progress::default());
+        }
+        if record.as_ref().is_some_and(|record| record.done || record.acked.is_some()) {
+            return Ok(Progress::default());
+        }
+        let late = self.live.values().filter(|live| live.published() && live.helping.is_none()).count();
+        if if how.fact.is_some() { late >= MAX_LATE } else { self.under_way() >= MAX_MAKING } {
+            return Err(Deny::Busy);
+        }
+        let (mut live, outputs, ask) = begin(&mut self.tools, attempt, keys, record, &how)?;
+        live.turn = self.turn();
+        live.fact = how.fact;
+        self.live.insert(batch, live);
+        let mut progress = self.with_live(batch, |live, tools, progress| {
+            live.carry(tools, outputs, progress)?;
+            if ask { live.ask_vectors(tools, progress) } else { Ok(()) }
+        })?;
+        self.settle(batch, &progress);
+        self.deliver_early(attempt, &mut progress);
+        Ok(progress)
+    }
+
+    fn on_published(
+        &mut self,
+        attempt: Attempt,
+        keys: u16,
+        digest: Hash,
+        acks: u32,
+        record: Option<BatchRecord>,
+    ) -> Result<Progress, Deny> {
+        let batch = attempt.batch;
+        let record = match record {
+            Some(record) if record.acked.is_some() => return self.on_acks(attempt, digest, acks, record),
+            // The shares of exactly these keys are here: no memory of the attempt is needed.
+            Some(record) if record.stored && record.derived == Some(digest) => {
+                let progress = acknowledge(&mut self.tools, attempt, digest, record)?;
+                self.settle(batch, &progress);
+                return Ok(progress);
+            }
+            other => other,
+        };
+        if self.live.get(&batch).is_none_or(|live| live.helping.is_some()) {
+            return self.engage(attempt, keys, record, Begin { may_deal: false, fact: Some(digest) });
+        }
+        let progress = self.with_live(batch, |live, tools, progress| live.publish_fact(tools, digest, progress))?;
+        self.settle(batch, &progress);
+        Ok(progress)
+    }
+
+    /// The log's acknowledgements of a batch that this vault acknowledged: once they are all there, rows are destroyed.
+    fn on_acks(&mut self, attempt: Attempt, digest: Hash, acks: u32, record: BatchRecord) -> Result<Progress, Deny> {
+        let batch = attempt.batch;
+        if record.acked != Some(digest) {
+            crate::alarm!("batch {batch}: the log shows other keys than those acknowledged");
+            return Err(Deny::Attempt);
+        }
+        let bit = |slot: usize| u32::try_from(slot).ok().and_then(|slot| 1u32.checked_shl(slot)).unwrap_or(0);
+        let all = self.tools.config.sizes().members().fold(0, |all, member| all | bit(member.slot()));
+        if acks & all == all {
+            if !record.done {
+                let (records, record) = (&self.tools.records, BatchRecord { done: true, ..record });
+                let done = records.write(|change| {
+                    records.forget_rows(change, batch)?;
+                    records.put_batch(change, batch, &record)
+                });
+                done.map_err(refused)?;
+            }
+            self.live.remove(&batch);
+        }
+        if acks & bit(self.tools.me.slot()) != 0 {
+            self.acks.remove(&batch);
+            return Ok(Progress::default());
+        }
+        let ack = match self.acks.get(&batch) {
+            Some(ack) => *ack,
+            None => (attempt, self.tools.sign(&attempt.ack(&self.tools.config, &digest))?),
+        };
+        self.acks.insert(batch, ack);
+        Ok(Progress { acks: vec![ack], ..Progress::default() })
+    }
+}
+
+/// How an attempt begins here.
+#[derive(Default)]
+struct Begin {
+    /// The log opened it after this vault's start, and there is no record of it.
+    may_deal: bool,
+    /// The digest of its keys, if the log has them.
+    fact: Option<Hash>,
+}
+
+/// An attempt's beginning, and whether others' vectors are to be asked for: they were lost, or never came.
+fn begin(
+    tools: &mut Tools,
+    attempt: Attempt,
+    keys: u16,
+    record: Option<BatchRecord>,
+    how: &Begin,
+) -> Result<(Live, Vec<torus_protocol::Output>, bool), Deny> {
+    if how.may_deal {
+        let (live, outputs) = Live::deal(tools, attempt, keys)?;
+        return Ok((live, outputs, false));
+    }
+    let record = match record {
+        Some(record) => record,
+        None => {
+            // Noted first: in an attempt that it has once only watched, a vault never deals.
+            let (records, record) = (&tools.records, BatchRecord::new(attempt.attempt, keys));
+            records.write(|change| records.put_batch(change, attempt.batch, &record)).map_err(refused)?;
+            record
+        }
+    };
+    let ask = record.qualified.is_some() || how.fact.is_some();
+    let (live, outputs) = Live::revive(tools, attempt.batch, record)?;
+    Ok((live, outputs, ask))
+}
+
+fn acknowledge(tools: &mut Tools, attempt: Attempt, digest: Hash, record: BatchRecord) -> Result<Progress, Deny> {
+    let (records, record) = (&tools.records, BatchRecord { acked: Some(digest), ..record });
+    records.write(|change| records.put_batch(change, attempt.batch, &record)).map_err(refused)?;
+    let signature = tools.sign(&attempt.ack(&tools.config, &digest))?;
+    Ok(Progress { acks: vec![(attempt, signature)], ..Progress::default() })
+}

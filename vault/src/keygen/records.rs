@@ -1,0 +1,208 @@
+//! What key generation keeps in the database: how far each batch is, what was echoed, promised rows, sealed shares.
+
+use torus_statement::codec::{Malformed, Reader, Wire, Writer};
+use torus_statement::dkg::{Attempt, Dealing};
+use torus_statement::{Hash, Index};
+
+use crate::store::{Change, Store, StoreError, Table, View};
+
+/// The tables.
+#[derive(Clone)]
+pub(super) struct Records {
+    store: Store,
+    pub(super) tables: Tables,
+    /// Refuses every write as a full disk does.
+    #[cfg(test)]
+    pub(super) danger_full: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Tables {
+    /// batch -> `BatchRecord`.
+    batches: Table,
+    /// batch | attempt | dealer -> digest that was echoed.
+    echoes: Table,
+    /// batch | attempt | dealer -> a promise's sealed rows and matrix.
+    rows: Table,
+    /// batch -> sealed shares.
+    pub(super) shares: Table,
+}
+
+/// How far this vault is with a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BatchRecord {
+    /// The attempt in force.
+    pub(super) attempt: u32,
+    /// Keys of the batch.
+    pub(super) keys: u16,
+    /// The qualified set that the log fixed.
+    pub(super) qualified: Option<Vec<Dealing>>,
+    /// The shares are sealed and stored.
+    pub(super) stored: bool,
+    /// The digest of the keys that this vault derived, or found its shares to match.
+    pub(super) derived: Option<Hash>,
+    /// The digest that it acknowledged.
+    pub(super) acked: Option<Hash>,
+    /// All members acknowledged: the rows are destroyed.
+    pub(super) done: bool,
+}
+
+impl Records {
+    pub(super) fn open(store: &Store) -> Result<Self, StoreError> {
+        let tables = Tables {
+            batches: store.table("keygen-batches")?,
+            echoes: store.table("keygen-echoes")?,
+            rows: store.table("keygen-rows")?,
+            shares: store.table("shares")?,
+        };
+        Ok(Self {
+            store: store.clone(),
+            tables,
+            #[cfg(test)]
+            danger_full: std::sync::Arc::default(),
+        })
+    }
+
+    pub(super) fn read<T>(&self, read: impl FnOnce(&View<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.store.read(read)
+    }
+
+    /// One transaction: all of it is durable when this returns, or none.
+    pub(super) fn write<T>(
+        &self,
+        write: impl FnOnce(&mut Change<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.store.write(|change| {
+            let value = write(change)?;
+            #[cfg(test)]
+            if self.danger_full.load(std::sync::atomic::Ordering::Relaxed) {
+                return Err(StoreError::Full);
+            }
+            Ok(value)
+        })
+    }
+
+    pub(super) fn batch(&self, batch: u64) -> Result<Option<BatchRecord>, StoreError> {
+        self.read(|view| view.get(self.tables.batches, &batch.to_be_bytes())?.map(parse).transpose())
+    }
+
+    pub(super) fn put_batch(
+        &self,
+        change: &mut Change<'_>,
+        batch: u64,
+        record: &BatchRecord,
+    ) -> Result<(), StoreError> {
+        change.put(self.tables.batches, &batch.to_be_bytes(), &record.to_bytes())
+    }
+
+    /// Batches that are not done, in order.
+    pub(super) fn unfinished(&self) -> Result<Vec<(u64, BatchRecord)>, StoreError> {
+        let mut found = Vec::new();
+        self.read(|view| {
+            view.each(self.tables.batches, &[], |key, value| {
+                let record = parse(value)?;
+                let batch = key.try_into().map(u64::from_be_bytes).map_err(|_| DAMAGED)?;
+                if !record.done {
+                    found.push((batch, record));
+                }
+                Ok(true)
+            })
+        })?;
+        Ok(found)
+    }
+
+    pub(super) fn put_echo(
+        &self,
+        change: &mut Change<'_>,
+        attempt: Attempt,
+        dealer: Index,
+        digest: &Hash,
+    ) -> Result<(), StoreError> {
+        change.put(self.tables.echoes, &dealing_key(attempt, dealer), digest)
+    }
+
+    pub(super) fn put_rows(
+        &self,
+        change: &mut Change<'_>,
+        attempt: Attempt,
+        dealer: Index,
+        sealed: &[u8],
+    ) -> Result<(), StoreError> {
+        change.put(self.tables.rows, &dealing_key(attempt, dealer), sealed)
+    }
+
+    /// The sealed promises of an attempt, by dealer.
+    pub(super) fn rows(&self, attempt: Attempt) -> Result<Vec<(Index, Vec<u8>)>, StoreError> {
+        let mut found = Vec::new();
+        self.read(|view| {
+            view.each(self.tables.rows, &attempt.to_bytes(), |key, value| {
+                let dealer = key.last().and_then(|byte| Index::new(*byte)).ok_or(DAMAGED)?;
+                found.push((dealer, value.to_vec()));
+                Ok(true)
+            })
+        })?;
+        Ok(found)
+    }
+
+    /// Destroys the rows of every attempt at a batch, and what was noted of echoes.
+    pub(super) fn forget_rows(&self, change: &mut Change<'_>, batch: u64) -> Result<(), StoreError> {
+        change.delete_prefix(self.tables.rows, &batch.to_be_bytes())?;
+        change.delete_prefix(self.tables.echoes, &batch.to_be_bytes())?;
+        Ok(())
+    }
+
+    pub(super) fn forget_batch(&self, change: &mut Change<'_>, batch: u64) -> Result<(), StoreError> {
+        change.delete(self.tables.batches, &batch.to_be_bytes()).map(|_| ())
+    }
+
+    pub(super) fn forget_shares(&self, change: &mut Change<'_>, batch: u64) -> Result<(), StoreError> {
+        change.delete(self.tables.shares, &batch.to_be_bytes()).map(|_| ())
+    }
+}
+
+impl BatchRecord {
+    pub(super) fn new(attempt: u32, keys: u16) -> Self {
+        Self { attempt, keys, qualified: None, stored: false, derived: None, acked: None, done: false }
+    }
+}
+
+const DAMAGED: StoreError = StoreError::Damaged("key generation");
+
+fn parse(bytes: &[u8]) -> Result<BatchRecord, StoreError> {
+    BatchRecord::from_bytes(bytes).map_err(|_| DAMAGED)
+}
+
+fn dealing_key(attempt: Attempt, dealer: Index) -> Vec<u8> {
+    let mut w = Writer::default();
+    attempt.write(&mut w);
+    w.index(dealer);
+    w.into_bytes()
+}
+
+impl Wire for BatchRecord {
+    fn write(&self, w: &mut Writer) {
+        let hash = |w: &mut Writer, hash: &Hash| {
+            w.raw(hash);
+        };
+        w.u8(1).u32(self.attempt).u16(self.keys);
+        w.option(self.qualified.as_ref(), |w, dealings| {
+            w.list(dealings, |w, dealing| dealing.write(w));
+        });
+        w.bool(self.stored).option(self.derived.as_ref(), hash).option(self.acked.as_ref(), hash).bool(self.done);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        if r.u8()? != 1 {
+            return Err(Malformed::Version);
+        }
+        Ok(Self {
+            attempt: r.u32()?,
+            keys: r.u16()?,
+            qualified: r.option(|r| r.list(30, Dealing::read))?,
+            stored: r.bool()?,
+            derived: r.option(Reader::array)?,
+            acked: r.option(Reader::array)?,
+            done: r.bool()?,
+        })
+    }
+}

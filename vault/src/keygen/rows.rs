@@ -1,0 +1,99 @@
+//! Promised rows at rest: sealed under a data key of their own, beside the public matrix that they open.
+
+use aes_gcm::aead::{AeadInPlace, KeyInit};
+use aes_gcm::{Aes256Gcm, Tag};
+use torus_hsm::SealedKey;
+use torus_ipc::deny::Deny;
+use torus_protocol::{Promise, Run, SecretBytes};
+use torus_statement::codec::{Malformed, Reader, Writer};
+use torus_statement::dkg::Attempt;
+use torus_statement::envelope::MAX_ENVELOPE;
+use torus_statement::record::{Sealed, data_key_aad};
+use torus_statement::{EpochConfig, Hash, Index};
+use zeroize::Zeroizing;
+
+use super::tools::{Tools, epoch, failed};
+
+const VERSION: u8 = 1;
+
+/// version | digest | sealed data key | tag | ciphertext | matrix.
+pub(super) fn seal(tools: &mut Tools, attempt: Attempt, promise: &Promise) -> Result<Vec<u8>, Deny> {
+    let (dealer, digest) = (promise.dealer(), promise.digest());
+    let mut data_key = Zeroizing::new([0; 32]);
+    tools.rng.fill_bytes(data_key.as_mut());
+    let place = Sealed::Rows { dealer: dealer.get() };
+    let key_aad = data_key_aad(&tools.config, &attempt, place);
+    let sealed = tools.device.seal(epoch(&tools.config), &key_aad, &data_key).map_err(failed)?;
+    // The buffer holds plaintext only until the next call turns it into ciphertext.
+    let mut rows = promise.rows().as_slice().to_vec();
+    let aad = rows_aad(&tools.config, attempt, dealer, &digest);
+    let tag = Aes256Gcm::new(data_key.as_ref().into())
+        .encrypt_in_place_detached(&[0; 12].into(), &aad, &mut rows)
+        .map_err(|_| Deny::Store)?;
+    let mut w = Writer::default();
+    w.u8(VERSION).raw(&digest).raw(sealed.as_bytes()).raw(&tag).bytes(&rows).bytes(promise.matrix());
+    Ok(w.into_bytes())
+}
+
+/// Opens what `seal` made; a record that does not open is a promise lost, which the caller tells.
+pub(super) fn open(
+    tools: &mut Tools,
+    attempt: Attempt,
+    run: &Run,
+    dealer: Index,
+    record: &[u8],
+) -> Result<Option<Promise>, Deny> {
+    let Ok(stored) = parse(record) else { return Ok(None) };
+    let Ok(sealed) = SealedKey::from_bytes(stored.sealed) else { return Ok(None) };
+    let mut data_key = Zeroizing::new([0; 32]);
+    let key_aad = data_key_aad(&tools.config, &attempt, Sealed::Rows { dealer: dealer.get() });
+    match tools.device.open(epoch(&tools.config), &key_aad, &sealed, &mut data_key) {
+        Ok(()) => {}
+        Err(torus_hsm::DeviceError::Authentication) => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    }
+    let mut rows = SecretBytes::zeros(stored.rows.len());
+    rows.as_mut_slice().copy_from_slice(stored.rows);
+    let aad = rows_aad(&tools.config, attempt, dealer, &stored.digest);
+    let opened = Aes256Gcm::new(data_key.as_ref().into()).decrypt_in_place_detached(
+        &[0; 12].into(),
+        &aad,
+        rows.as_mut_slice(),
+        Tag::from_slice(stored.tag),
+    );
+    if opened.is_err() {
+        return Ok(None);
+    }
+    Ok(Promise::parse(run, dealer, stored.digest, rows, stored.matrix).ok())
+}
+
+struct Stored<'a> {
+    digest: Hash,
+    sealed: &'a [u8],
+    tag: &'a [u8],
+    rows: &'a [u8],
+    matrix: &'a [u8],
+}
+
+fn parse(record: &[u8]) -> Result<Stored<'_>, Malformed> {
+    let mut r = Reader::new(record);
+    if r.u8()? != VERSION {
+        return Err(Malformed::Version);
+    }
+    let stored = Stored {
+        digest: r.array()?,
+        sealed: r.slice(SealedKey::LENGTH)?,
+        tag: r.slice(16)?,
+        rows: r.bytes(MAX_ENVELOPE)?,
+        matrix: r.bytes(MAX_ENVELOPE)?,
+    };
+    r.finish()?;
+    Ok(stored)
+}
+
+/// Binds rows to network, epoch, config, batch, attempt, dealer and the matrix that they open.
+fn rows_aad(config: &EpochConfig, attempt: Attempt, dealer: Index, digest: &Hash) -> Vec<u8> {
+    let mut w = Writer::default();
+    w.raw(b"torus/rows/v1\0").raw(&attempt.session(config)).index(dealer).raw(digest);
+    w.into_bytes()
+}

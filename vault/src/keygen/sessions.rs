@@ -1,0 +1,145 @@
+//! Sessions: one ephemeral key per receiver and boot on the way out, at most two per sender on the way in.
+//!
+//! Before the device is asked to agree on a secret, the session is this config's, for this vault, on the curve (a point
+//! that is not has no value) and signed by its sender's identity. Z is asked of the device once a session.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use k256::Scalar;
+use k256::elliptic_curve::Field;
+use k256::elliptic_curve::point::AffineCoordinates;
+use rand_core::CryptoRngCore;
+use torus_hsm::Device;
+use torus_ipc::deny::Deny;
+use torus_protocol::SecretBytes;
+use torus_statement::envelope::{Envelope, Label, Session};
+use torus_statement::{EpochConfig, Index, Point};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::envelope::{SessionKey, derive, open, seal};
+use super::tools::{epoch, failed, sign};
+
+/// Sessions of one sender that are kept: the present one, and the one before its restart.
+const KEPT: usize = 2;
+/// Sessions that a sender may begin at once, and how often one more.
+const BURST: u64 = 4;
+const EVERY: u64 = 15_000;
+
+/// All sessions of this boot.
+pub(super) struct Sessions {
+    me: Index,
+    outgoing: BTreeMap<Index, Outgoing>,
+    incoming: BTreeMap<Index, Incoming>,
+}
+
+struct Outgoing {
+    session: Session,
+    key: SessionKey,
+    /// The next nonce.
+    counter: u64,
+}
+
+#[derive(Default)]
+struct Incoming {
+    sessions: VecDeque<(Session, SessionKey)>,
+    /// Until when the sender's beginnings are paid for, in milliseconds.
+    paid: u64,
+}
+
+impl Sessions {
+    pub(super) fn new(me: Index) -> Self {
+        Self { me, outgoing: BTreeMap::new(), incoming: BTreeMap::new() }
+    }
+
+    /// Seals a message for a member under a nonce that was never used.
+    pub(super) fn seal(
+        &mut self,
+        config: &EpochConfig,
+        device: &mut dyn Device,
+        rng: &mut dyn CryptoRngCore,
+        to: Index,
+        label: Label,
+        plaintext: &[u8],
+    ) -> Result<Envelope, Deny> {
+        if !self.outgoing.contains_key(&to) {
+            self.outgoing.insert(to, begin(config, device, rng, self.me, to)?);
+        }
+        let outgoing = self.outgoing.get_mut(&to).ok_or(Deny::Envelope)?;
+        let counter = outgoing.counter;
+        outgoing.counter = counter.checked_add(1).ok_or(Deny::Envelope)?;
+        seal(&outgoing.key, &outgoing.session, counter, label, plaintext).ok_or(Deny::Envelope)
+    }
+
+    /// Whether an envelope's session may be one of a member with this vault: cheap, and no device is asked.
+    pub(super) fn admits(&self, config: &EpochConfig, session: &Session) -> bool {
+        let to_me = session.receiver == self.me && session.sender != self.me && session.config == config.hash();
+        to_me && (self.known(session) || session.verifies(config))
+    }
+
+    fn known(&self, session: &Session) -> bool {
+        self.incoming.get(&session.sender).is_some_and(|of| of.sessions.iter().any(|(known, _)| known == session))
+    }
+
+    /// Opens an envelope that is admitted.
+    pub(super) fn open(
+        &mut self,
+        config: &EpochConfig,
+        device: &mut dyn Device,
+        envelope: &Envelope,
+        now: u64,
+    ) -> Result<SecretBytes, Deny> {
+        let session = &envelope.session;
+        if !self.admits(config, session) {
+            return Err(Deny::Envelope);
+        }
+        if !self.known(session) {
+            let incoming = self.incoming.entry(session.sender).or_default();
+            let paid = incoming.paid.max(now) + EVERY;
+            if paid > now.saturating_add(BURST * EVERY) {
+                return Err(Deny::Busy);
+            }
+            // Paid before the device works, so that failures are not free.
+            incoming.paid = paid;
+            let key = receive(config, device, self.me, session)?;
+            if incoming.sessions.len() >= KEPT {
+                incoming.sessions.pop_front();
+            }
+            incoming.sessions.push_back((session.clone(), key));
+        }
+        let keys = self.incoming.get(&session.sender).ok_or(Deny::Envelope)?;
+        let (_, key) = keys.sessions.iter().find(|(known, _)| known == session).ok_or(Deny::Envelope)?;
+        open(key, envelope).ok_or(Deny::Envelope)
+    }
+}
+
+/// A fresh ephemeral key for one receiver, signed by this vault's identity; Z in software.
+fn begin(
+    config: &EpochConfig,
+    device: &mut dyn Device,
+    mut rng: &mut dyn CryptoRngCore,
+    me: Index,
+    to: Index,
+) -> Result<Outgoing, Deny> {
+    let receiver = config.member(to).ok_or(Deny::Envelope)?.envelope;
+    let mut scalar = Zeroizing::new(Scalar::random(&mut rng));
+    let ephemeral = Point::new(&(k256::ProjectivePoint::GENERATOR * *scalar)).map_err(|_| Deny::Device)?;
+    let mut product = receiver.projective() * *scalar;
+    scalar.zeroize();
+    let mut affine = product.to_affine();
+    let mut shared = Zeroizing::new([0; 32]);
+    shared.copy_from_slice(&affine.x());
+    product.zeroize();
+    affine.zeroize();
+    let signature = sign(device, &Session::preimage(config, me, to, &ephemeral))?;
+    let session = Session { config: config.hash(), sender: me, receiver: to, ephemeral, signature };
+    let key = derive(&shared, &session.shared_info(config, &receiver));
+    Ok(Outgoing { session, key, counter: 0 })
+}
+
+/// The key of a session that begins here; Z in the device.
+fn receive(config: &EpochConfig, device: &mut dyn Device, me: Index, session: &Session) -> Result<SessionKey, Deny> {
+    let own = config.member(me).ok_or(Deny::Envelope)?.envelope;
+    let mut shared = Zeroizing::new([0; 32]);
+    device.agree(epoch(config), &session.ephemeral, &mut shared).map_err(failed)?;
+    Ok(derive(&shared, &session.shared_info(config, &own)))
+}

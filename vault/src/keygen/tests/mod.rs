@@ -1,0 +1,10 @@
+//! Key generation among vaults in one process, with devices in software and one real token.
+
+mod device;
+mod disk;
+mod envelopes;
+mod generation;
+mod restart;
+mod softhsm;
+mod stored;
+mod world;
