@@ -182,7 +182,9 @@ macro_rules! reads {
                 prefix: &[u8],
                 mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, E>,
             ) -> Result<(), E> {
-                let range = (Bound::Included(prefix), Bound::Unbounded);
+                // LMDB has no empty key to begin at.
+                let from = if prefix.is_empty() { Bound::Unbounded } else { Bound::Included(prefix) };
+                let range = (from, Bound::Unbounded);
                 for entry in table.0.range(&self.0, &range).map_err(StoreError::from)? {
                     let (key, value) = entry.map_err(StoreError::from)?;
                     if !key.starts_with(prefix) || !visit(key, value)? {
