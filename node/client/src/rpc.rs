@@ -1,0 +1,60 @@
+//! One JSON-RPC call to one member.
+
+use serde_json::{Value, json};
+
+use crate::error::Fault;
+use crate::http::Http;
+use crate::network::Member;
+
+/// Why a call to one member gave nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CallError {
+    /// It answered with a JSON-RPC error, whose text is for the user.
+    Rpc(String),
+    /// It did not answer, or not as it must.
+    Other(String),
+}
+
+/// The result of a method.
+pub(crate) async fn call(http: &Http, member: &Member, method: &str, params: Value) -> Result<Value, CallError> {
+    let body = json!({"jsonrpc": "2.0", "method": method, "id": 10, "params": params});
+    let answer = http.post_json(&member.endpoint, body.to_string().into_bytes()).await.map_err(CallError::Other)?;
+    if !(200..300).contains(&answer.status) {
+        let why = match answer.status {
+            429 => "it limits requests from here (HTTP 429): wait a little".to_owned(),
+            502..=504 => format!("it cannot serve this now (HTTP {})", answer.status),
+            status => format!("it answers HTTP {status}"),
+        };
+        return Err(CallError::Other(why));
+    }
+    let mut value: Value =
+        serde_json::from_slice(&answer.body).map_err(|_| CallError::Other("its answer is not JSON".to_owned()))?;
+    if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
+        let text = |name: &str| error.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let text = text("data").or_else(|| text("message")).unwrap_or("an error without text");
+        return Err(CallError::Rpc(printable(text)));
+    }
+    match value.get_mut("result").map(Value::take) {
+        Some(result) if !result.is_null() => Ok(result),
+        _ => Err(CallError::Other("its answer holds no result".to_owned())),
+    }
+}
+
+/// Text of a member as it may go to a terminal: no control characters, not endless.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(300).collect()
+}
+
+impl CallError {
+    pub(crate) fn fault(self, member: &Member) -> Fault {
+        let what = match self {
+            Self::Rpc(text) => format!("it refuses: {text}"),
+            Self::Other(text) => text,
+        };
+        fault(member, what)
+    }
+}
+
+pub(crate) fn fault(member: &Member, what: impl Into<String>) -> Fault {
+    Fault { member: member.index.get(), endpoint: member.endpoint.to_string(), what: what.into() }
+}
