@@ -73,19 +73,17 @@ impl Behaviour {
             Self::Honest | Self::FlippedVector | Self::ReplayVector | Self::ShiftedVector => {}
             Self::Silent => return Vec::new(),
             Self::Equivocate => {
-                let other_half = packet.to.get() % 2 == 0;
+                let other_half = even(packet.to);
                 if twin != other_half && (packet.dealer == packet.from || twin) {
                     return Vec::new();
                 }
             }
-            Self::WrongRows if packet.kind == Kind::Send && packet.to.get() % 2 == 0 => {
+            Self::WrongRows if packet.kind == Kind::Send && even(packet.to) => {
                 let last = packet.body.len() / 32 - 1;
                 add_one(&mut packet.body, last - net.rng.next_u32() as usize % (4 * net.sizes.k()));
             }
-            Self::MissingSends if packet.kind == Kind::Send => {
-                if usize::from(packet.to.get()) >= net.sizes.q() {
-                    return Vec::new();
-                }
+            Self::MissingSends if packet.kind == Kind::Send && usize::from(packet.to.get()) >= net.sizes.q() => {
+                return Vec::new();
             }
             Self::WrongDegree if packet.kind == Kind::Send => match packet.to.get() % 3 {
                 0 => packet.body.extend_from_slice(&[0; 32]),
@@ -175,4 +173,8 @@ pub(crate) fn add_one(body: &mut [u8], position: usize) {
     let chunk = &mut body[position * 32..position * 32 + 32];
     let bytes: [u8; 32] = (*chunk).try_into().unwrap();
     chunk.copy_from_slice(&(scalar(&bytes) + Scalar::ONE).to_repr());
+}
+
+fn even(member: Index) -> bool {
+    member.get() & 1 == 0
 }

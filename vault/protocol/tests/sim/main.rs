@@ -3,6 +3,8 @@
 //! `net` is the network and its log, `byzantine` what a hostile member does to its own messages, `schedule` the
 //! property tests, `rejects` one named test for each thing that must be refused, `vectors` the known answers.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
+
 mod byzantine;
 mod net;
 mod rejects;

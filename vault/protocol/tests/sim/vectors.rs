@@ -62,6 +62,9 @@ impl RngCore for Counter {
     }
 }
 
+/// From, to, dealer, kind, digest, body.
+type Letter = (Index, Index, Index, Kind, Digest, Vec<u8>);
+
 struct Outcome {
     digests: Vec<Digest>,
     rows: Vec<u8>,
@@ -75,9 +78,9 @@ struct Outcome {
 fn run(sizes: Sizes, keys: u16) -> Outcome {
     let mut rngs: Vec<Counter> = sizes.members().map(Counter::new).collect();
     let mut members = Vec::new();
-    let mut queue: Vec<(Index, Index, Index, Kind, Digest, Vec<u8>)> = Vec::new();
+    let mut queue: Vec<Letter> = Vec::new();
     let mut digests = Vec::new();
-    fn post(from: Index, out: Vec<Output>, queue: &mut Vec<(Index, Index, Index, Kind, Digest, Vec<u8>)>) {
+    fn post(from: Index, out: Vec<Output>, queue: &mut Vec<Letter>) {
         for output in out {
             if let Output::Send { to, dealer, kind, digest, body } = output {
                 queue.push((from, to, dealer, kind, digest, body.as_slice().to_vec()));
