@@ -56,6 +56,11 @@ impl MemberKeys {
     pub fn preimage(&self) -> alloc::vec::Vec<u8> {
         Domain::KeyCertificate.preimage(|w| self.write(w))
     }
+
+    /// What operators compare on another channel: it covers every key and where they are for.
+    pub fn fingerprint(&self) -> crate::hash::Hash {
+        crate::hash::sha256("torus/fingerprint/v1\0", &[&self.to_bytes()])
+    }
 }
 
 impl KeyCertificate {
