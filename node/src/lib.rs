@@ -1,1 +1,13 @@
 //! The node process: network and no secret.
+
+pub mod api;
+pub mod backend;
+pub mod chain;
+pub mod consensus;
+pub mod genesis;
+pub mod keygen;
+pub mod p2p;
+pub mod run;
+pub mod signer;
+pub mod store;
+pub mod vault_link;
