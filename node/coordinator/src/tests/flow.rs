@@ -107,7 +107,7 @@ fn a_node_that_comes_back_asks_the_vault_and_catches_up() {
     assert_eq!(acks(&sim, 0), 0b01111);
     // The node's process is new and knows nothing; the vault remembers.
     let config = std::sync::Arc::new(sim.net.config.clone());
-    *sim.node(5) = super::sim::Node { ..fresh(config) };
+    *sim.node(5) = super::sim::Node { sequence: 64, ..fresh(config) };
     sim.node(5).vault.stored.extend([attempt(0, 0), attempt(1, 0)]);
     sim.input(at(5), Input::VaultConnected { active: vec![0, 1] });
     sim.run(3_000);
@@ -179,7 +179,6 @@ fn forged_statements_count_nothing_and_spoil_nothing() {
     sim.run(250);
     let a = attempt(0, 0);
     let submissions = |sim: &mut Sim, from: u8, statement: Statement| {
-        sim.input(at(from), Input::Tick(sim.now));
         sim.input(at(1), Input::Statement { from: at(from), statement });
         sim.now += 10_000;
         sim.input(at(1), Input::Tick(sim.now));

@@ -33,7 +33,7 @@ pub(super) struct Node {
     pub(super) coordinator: Coordinator,
     pub(super) vault: Vault,
     pub(super) up: bool,
-    sequence: u64,
+    pub(super) sequence: u64,
 }
 
 pub(super) struct Sim {
@@ -227,7 +227,8 @@ impl Sim {
                                 progress.envelopes.push(envelope(&self.net, index, dealer, attempt));
                             }
                         }
-                        vault.outbox = progress.clone();
+                        vault.outbox.readies.extend(progress.readies.iter().cloned());
+                        vault.outbox.envelopes.extend(progress.envelopes.iter().cloned());
                     }
                     Phase::Qualified { .. } => {
                         vault.told.push((batch, entry.attempt, 1));
@@ -236,7 +237,7 @@ impl Sim {
                             let published = self.net.published(attempt).to_bytes();
                             let preimage = attempt.keys(config, &published_digest(&published));
                             progress.keys.push((attempt, published, sign(identity, &preimage)));
-                            vault.outbox = progress.clone();
+                            vault.outbox.keys.extend(progress.keys.iter().cloned());
                         }
                     }
                     Phase::Published { digest, .. } => {
@@ -244,7 +245,9 @@ impl Sim {
                         if vault.stored.contains(&attempt) {
                             progress.acks.push((attempt, sign(identity, &attempt.ack(config, digest))));
                         }
-                        vault.outbox = Progress::default();
+                        vault.outbox.readies.retain(|(of, ..)| *of != attempt);
+                        vault.outbox.keys.retain(|(of, ..)| *of != attempt);
+                        vault.outbox.envelopes.retain(|envelope| envelope.label.attempt != attempt);
                     }
                 }
             }
