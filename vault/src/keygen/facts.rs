@@ -43,7 +43,7 @@ impl Keygen {
 
     pub(super) fn on_keys(&mut self, attempt: Attempt, published: &[u8]) -> Result<Progress, Deny> {
         let batch = attempt.batch;
-        if self.live.get(&batch).is_none_or(|live| live.attempt != attempt) {
+        if self.live.get(&batch).is_none_or(|live| live.attempt != attempt || live.helping.is_some()) {
             let record = self.tools.records.batch(batch).map_err(refused)?;
             let over = record.is_some_and(|record| record.attempt == attempt.attempt && record.acked.is_some());
             return if over { Ok(Progress::default()) } else { Err(Deny::Attempt) };

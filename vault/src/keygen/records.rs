@@ -121,6 +121,14 @@ impl Records {
         change.put(self.tables.echoes, &dealing_key(attempt, dealer), digest)
     }
 
+    #[cfg(test)]
+    pub(super) fn echo(&self, attempt: Attempt, dealer: Index) -> Result<Option<Hash>, StoreError> {
+        self.read(|view| {
+            let found = view.get(self.tables.echoes, &dealing_key(attempt, dealer))?;
+            Ok(found.and_then(|digest| digest.try_into().ok()))
+        })
+    }
+
     pub(super) fn put_rows(
         &self,
         change: &mut Change<'_>,

@@ -14,9 +14,11 @@ use super::world::{KEYS, World, index};
 pub(super) fn check_shares(world: &mut World, batch: u64, members: &[u8]) {
     let config = world.config.clone();
     let published = PublishedKeys::parse(config.sizes(), KEYS.into(), &world.keys[&batch]).unwrap();
+    let mut members = members.to_vec();
+    members.sort_unstable();
     for (position, key) in (0..).zip(&published.keys) {
         let mut scalars = Vec::new();
-        for i in members {
+        for i in &members {
             let store = world.shares(*i);
             let commitment = &key.commitments[usize::from(*i) - 1];
             let mut out = [0; 32];

@@ -14,7 +14,7 @@ use torus_statement::block::Header;
 use torus_statement::certificate::{Certified, CommitCertificate, SignedHeader};
 use torus_statement::config::{Buffer, Committee, Endpoint, KeyPart, Member as Seat};
 use torus_statement::dkg::{Attempt, Dealing, published_digest, quorum_signed};
-use torus_statement::envelope::Envelope;
+use torus_statement::envelope::{Envelope, Kind};
 use torus_statement::keycert::{MemberKeys, Residency};
 use torus_statement::merkle::leaf;
 use torus_statement::state::{BatchEntry, Phase, Proven, key};
@@ -25,6 +25,7 @@ use torus_statement::{
 };
 
 use super::device::TestDevice;
+use crate::keygen::records::Records;
 use crate::keygen::{Keygen, Setup, ShareStore};
 use crate::store::Store;
 
@@ -243,6 +244,7 @@ impl World {
 
     /// What a vault wants carried, taken up by relay and log.
     pub(super) fn absorb(&mut self, i: u8, progress: Progress) {
+        self.check_records(i, &progress);
         for envelope in progress.envelopes {
             assert_eq!(envelope.session.sender, index(i));
             let bytes = envelope.to_bytes();
@@ -261,6 +263,37 @@ impl World {
         }
         for (attempt, signature) in progress.acks {
             self.acknowledged(i, attempt, &signature);
+        }
+    }
+
+    /// Every message that leaves stands on a record that is already durable.
+    fn check_records(&mut self, i: u8, progress: &Progress) {
+        let records = Records::open(&self.member(i).store).unwrap();
+        let batch = |attempt: &Attempt| {
+            let record = records.batch(attempt.batch).unwrap().expect("a record of the batch");
+            assert_eq!(record.attempt, attempt.attempt);
+            record
+        };
+        let rows = |attempt: &Attempt, dealer: Index| {
+            assert!(records.rows(*attempt).unwrap().iter().any(|(of, _)| *of == dealer), "a Ready without rows");
+        };
+        for envelope in &progress.envelopes {
+            let (attempt, dealing) = (&envelope.label.attempt, &envelope.label.dealing);
+            match envelope.label.kind {
+                Kind::Echo => assert_eq!(records.echo(*attempt, dealing.dealer).unwrap(), Some(dealing.digest)),
+                Kind::Ready => rows(attempt, dealing.dealer),
+                Kind::Vector if dealing.digest == [0; 32] => assert!(batch(attempt).stored),
+                _ => drop(batch(attempt)),
+            }
+        }
+        for (attempt, dealing, _) in &progress.readies {
+            rows(attempt, dealing.dealer);
+        }
+        for (attempt, bytes, _) in &progress.keys {
+            assert!(batch(attempt).stored && batch(attempt).derived == Some(published_digest(bytes)));
+        }
+        for (attempt, _) in &progress.acks {
+            assert!(batch(attempt).stored && batch(attempt).acked.is_some());
         }
     }
 
