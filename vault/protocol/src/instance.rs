@@ -349,3 +349,35 @@ fn copy(bytes: &SecretBytes) -> SecretBytes {
     out.as_mut_slice().copy_from_slice(bytes.as_slice());
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::ChaCha20Rng;
+    use rand_chacha::rand_core::SeedableRng;
+    use torus_sharing::Sizes;
+
+    #[test]
+    fn a_flood_of_invented_digests_costs_two_entries_a_sender_and_its_points_are_stored_once() {
+        let sizes = Sizes::new(5, 3, 1).unwrap();
+        let run = Run::new([1; 32], sizes, Index::new(1).unwrap(), 1).unwrap();
+        let generators = Generators::new();
+        let mut rng = ChaCha20Rng::seed_from_u64(1);
+        let mut ctx = Context { run: &run, generators: &generators, rng: &mut rng, out: Vec::new() };
+        let mut instance = Instance::new(&run, Index::new(2).unwrap(), true);
+        for sender in 2..=5 {
+            let from = Index::new(sender).unwrap();
+            for invented in 0..50 {
+                for kind in [Kind::Echo, Kind::Ready, Kind::Points, Kind::Matrix, Kind::Need] {
+                    let mut digest = [invented; 32];
+                    (digest[0], digest[1]) = (sender, kind as u8);
+                    instance.handle(&mut ctx, from, kind, digest, &[0; 128]);
+                }
+            }
+        }
+        assert_eq!(instance.candidates.len(), 8);
+        assert!(instance.candidates.iter().all(|candidate| candidate.points_held() <= 1));
+        instance.qualify(&mut ctx, [9; 32]);
+        assert_eq!(instance.candidates.len(), 1, "the log's digest alone is kept");
+    }
+}

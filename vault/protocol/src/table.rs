@@ -1,25 +1,29 @@
 //! Constant-time products of secret scalars with the two fixed generators.
 //!
-//! A comb without doublings: for each signed 5-bit digit of the scalar one row of 16 affine multiples, all of which are
-//! read to select one. The addition formulas are complete, so digits of zero take no other path. The tables hold public
-//! points; only digits and sums are secret.
+//! A comb without doublings: for each signed 6-bit digit of the scalar one row of 32 affine multiples, all of which are
+//! read to select one. The addition formulas are complete; a digit of zero adds a point and drops the sum. The tables
+//! hold public points; only digits and sums are secret.
 
 use alloc::vec::Vec;
 
 use k256::elliptic_curve::PrimeField;
-use k256::{AffinePoint, ProjectivePoint, Scalar};
+use k256::elliptic_curve::sec1::FromEncodedPoint;
+use k256::{AffinePoint, EncodedPoint, ProjectivePoint, Scalar};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
-use torus_sharing::{normalise, second_generator};
+use torus_sharing::{Point, normalise, second_generator};
 use zeroize::{Zeroize, Zeroizing};
 
-const WIDTH: usize = 5;
+const WIDTH: usize = 6;
 const ROW: usize = 1 << (WIDTH - 1);
 const DIGITS: usize = 257usize.div_ceil(WIDTH);
 
-/// Tables of G and H, about 75 KB each; built once per participant.
+/// x | y of a point as eight words: masking words is several times faster than selecting field elements.
+type Entry = [u64; 8];
+
+/// Tables of G and H, 86 KB each; built once per participant.
 pub(crate) struct Generators {
-    g: Vec<[AffinePoint; ROW]>,
-    h: Vec<[AffinePoint; ROW]>,
+    g: Vec<[Entry; ROW]>,
+    h: Vec<[Entry; ROW]>,
 }
 
 impl Generators {
@@ -50,7 +54,7 @@ impl Generators {
     }
 }
 
-fn table(generator: ProjectivePoint) -> Vec<[AffinePoint; ROW]> {
+fn table(generator: ProjectivePoint) -> Vec<[Entry; ROW]> {
     let mut points = Vec::with_capacity(DIGITS * ROW);
     let mut base = generator;
     for _ in 0..DIGITS {
@@ -61,32 +65,60 @@ fn table(generator: ProjectivePoint) -> Vec<[AffinePoint; ROW]> {
         }
         (0..WIDTH).for_each(|_| base = base.double());
     }
-    normalise(&points).chunks_exact(ROW).filter_map(|row| row.try_into().ok()).collect()
+    // Small multiples of powers of two of a generator: none is the identity.
+    let entries: Vec<Entry> =
+        normalise(&points).into_iter().filter_map(|p| Point::from_affine(p).ok()).map(entry).collect();
+    entries.chunks_exact(ROW).filter_map(|row| row.try_into().ok()).collect()
 }
 
-fn add_product(sum: &mut ProjectivePoint, table: &[[AffinePoint; ROW]], scalar: &Scalar) {
+fn entry(point: Point) -> Entry {
+    let mut words = [0; 8];
+    for (word, bytes) in words.iter_mut().zip(point.to_xy().chunks_exact(8)) {
+        *word = bytes.iter().fold(0, |acc, byte| acc << 8 | u64::from(*byte));
+    }
+    words
+}
+
+fn add_product(sum: &mut ProjectivePoint, table: &[[Entry; ROW]], scalar: &Scalar) {
     let digits = recode(scalar);
-    let mut term = AffinePoint::IDENTITY;
+    let mut words = Zeroizing::new([0u64; 8]);
     for (row, digit) in table.iter().zip(digits.iter()) {
-        select(&mut term, row, *digit);
-        *sum += term;
+        let sign = digit >> 7;
+        let magnitude = ((digit ^ sign) - sign) as u8;
+        let zero = magnitude.ct_eq(&0);
+        select(&mut words, row, magnitude + zero.unwrap_u8());
+        let mut term = decode(&words);
+        let negative = -term;
+        term.conditional_assign(&negative, Choice::from((sign & 1) as u8));
+        let added = *sum + term;
+        sum.conditional_assign(&added, !zero);
+        term.zeroize();
     }
-    term.zeroize();
 }
 
-/// |digit| * base by reading the whole row, negated for a negative digit; the identity for zero.
-fn select(term: &mut AffinePoint, row: &[AffinePoint; ROW], digit: i8) {
-    let sign = digit >> 7;
-    let magnitude = ((digit ^ sign) - sign) as u8;
-    *term = AffinePoint::IDENTITY;
+/// The entry at a position from 1, by reading the whole row.
+fn select(words: &mut Entry, row: &[Entry; ROW], wanted: u8) {
+    *words = [0; 8];
     for (position, entry) in (1u8..).zip(row) {
-        term.conditional_assign(entry, position.ct_eq(&magnitude));
+        let mask = u64::from(position.ct_eq(&wanted).unwrap_u8()).wrapping_neg();
+        for (word, value) in words.iter_mut().zip(entry) {
+            *word |= value & mask;
+        }
     }
-    let negative = -*term;
-    term.conditional_assign(&negative, Choice::from((sign & 1) as u8));
 }
 
-/// Signed digits in -15..=16, lowest first, without a branch on the scalar.
+fn decode(words: &Entry) -> AffinePoint {
+    let mut bytes = [0u8; 64];
+    for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
+        chunk.copy_from_slice(&word.to_be_bytes());
+    }
+    let encoded = EncodedPoint::from_untagged_bytes((&bytes).into());
+    bytes.zeroize();
+    // Always a point: the table was made of points.
+    AffinePoint::from_encoded_point(&encoded).unwrap_or(AffinePoint::IDENTITY)
+}
+
+/// Signed digits in -31..=32, lowest first, without a branch on the scalar.
 fn recode(scalar: &Scalar) -> Zeroizing<[i8; DIGITS]> {
     let mut bytes: [u8; 32] = scalar.to_repr().into();
     let mut limbs = Zeroizing::new([0u64; 5]);
@@ -121,7 +153,7 @@ mod tests {
         let h = second_generator();
         let mut rng = ChaCha20Rng::seed_from_u64(5);
         let mut scalars: Vec<Scalar> = (0..40).map(|_| Scalar::random(&mut rng)).collect();
-        scalars.extend([Scalar::ZERO, Scalar::ONE, -Scalar::ONE, Scalar::from(16u64), Scalar::from(17u64)]);
+        scalars.extend([Scalar::ZERO, Scalar::ONE, -Scalar::ONE, Scalar::from(32u64), Scalar::from(33u64)]);
         scalars.extend((0..256).map(|bit| Scalar::from(2u64).pow_vartime([bit])));
         for s in &scalars {
             assert!(tables.mul_g(s) == ProjectivePoint::GENERATOR * s);

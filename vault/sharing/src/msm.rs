@@ -53,9 +53,10 @@ fn bit_length(bytes: &[u8; 32]) -> usize {
     if zeros == 32 { 0 } else { 256 - 8 * zeros - top }
 }
 
-/// The window that minimises additions: per window one per point and two per bucket, and `width` doublings.
+/// The window that minimises additions: per window one per point, two per bucket less the first point
+/// of each, and `width` doublings.
 fn window(points: usize, bits: usize) -> usize {
-    let cost = |w: &usize| (bits + 1).div_ceil(*w) * (points + (2 << (w - 1)) + w);
+    let cost = |w: &usize| (bits + 1).div_ceil(*w) * (points + (1 << (w - 1)) + w);
     (3..=13).min_by_key(cost).unwrap_or(3)
 }
 
@@ -78,16 +79,19 @@ fn signed_digits(bytes: &[u8; 32], width: usize, windows: usize) -> impl Iterato
 }
 
 fn bucket_sum<'a>(points: &[AffinePoint], digits: impl Iterator<Item = &'a i32>, width: usize) -> ProjectivePoint {
-    let mut buckets = vec![ProjectivePoint::IDENTITY; 1 << (width - 1)];
+    let mut buckets: Vec<Option<ProjectivePoint>> = vec![None; 1 << (width - 1)];
     for (point, digit) in points.iter().zip(digits) {
         let slot = (digit.unsigned_abs() as usize).checked_sub(1);
-        if let Some(bucket) = slot.and_then(|s| buckets.get_mut(s)) {
-            if *digit < 0 { *bucket -= *point } else { *bucket += *point }
+        match slot.and_then(|s| buckets.get_mut(s)) {
+            Some(Some(bucket)) if *digit < 0 => *bucket -= *point,
+            Some(Some(bucket)) => *bucket += *point,
+            Some(empty) => *empty = Some(if *digit < 0 { -ProjectivePoint::from(*point) } else { (*point).into() }),
+            None => {}
         }
     }
     let (mut running, mut sum) = (ProjectivePoint::IDENTITY, ProjectivePoint::IDENTITY);
     for bucket in buckets.iter().rev() {
-        running += bucket;
+        running += bucket.unwrap_or(ProjectivePoint::IDENTITY);
         sum += running;
     }
     sum
