@@ -77,7 +77,8 @@ pub trait Chain: Send + Sync + 'static {
     /// it was not there before.
     fn submit(&self, transaction: &[u8]) -> Result<bool, Refused>;
 
-    /// Whether the mempool holds something for a block.
+    /// Whether the mempool holds something that a block can take. What no block can take must not count: heights would
+    /// follow each other for nothing.
     fn has_work(&self) -> bool;
 }
 

@@ -71,6 +71,12 @@ pub(super) enum Heard {
     At(u64),
 }
 
+/// The engine's first height, which waits for peers.
+struct Ready {
+    reply: Reply<(Height, HeightParams<Torus>)>,
+    since: Instant,
+}
+
 /// The height that waits for a reason to begin.
 struct Rest {
     reply: Reply<Next<Torus>>,
@@ -99,7 +105,7 @@ pub(super) struct App {
 
 /// What changes while it runs.
 pub(super) struct State {
-    ready: Option<(Reply<(Height, HeightParams<Torus>)>, Instant)>,
+    ready: Option<Ready>,
     rest: Option<Rest>,
     gate: Gate,
     /// The height that the engine works at, since when, and when its votes were last sent again.
@@ -144,7 +150,7 @@ impl App {
     /// Answers one message of the engine.
     pub(super) fn answer(&mut self, message: AppMsg<Torus>) -> Result<(), Stopped> {
         match message {
-            AppMsg::ConsensusReady { reply } => self.state.ready = Some((reply, Instant::now())),
+            AppMsg::ConsensusReady { reply } => self.state.ready = Some(Ready { reply, since: Instant::now() }),
             AppMsg::StartedRound { height, round, role, reply_value, .. } => {
                 debug!(%height, %round, ?role, "round");
                 let values = self.round_started(height.0)?;
@@ -235,8 +241,8 @@ impl App {
     fn begin(&mut self) {
         let quorum = self.config.sizes().engine_quorum();
         let enough = self.peers.load(Ordering::Relaxed).saturating_add(1) >= quorum;
-        if self.state.ready.as_ref().is_some_and(|(_, since)| enough || since.elapsed() >= PATIENCE)
-            && let Some((reply, _)) = self.state.ready.take()
+        if self.state.ready.as_ref().is_some_and(|ready| enough || ready.since.elapsed() >= PATIENCE)
+            && let Some(Ready { reply, .. }) = self.state.ready.take()
         {
             let height = self.chain.tip().height.saturating_add(1);
             info!(height, "the engine starts");

@@ -89,6 +89,13 @@ impl Cluster {
         std::fs::remove_file(self.directory.join(member.to_string()).join("wal")).unwrap();
     }
 
+    /// Something that is no log at all.
+    pub(super) fn garble_log(&self, member: u8) {
+        std::fs::write(self.directory.join(member.to_string()).join("wal"), b"this is not a log of the engine")
+            .unwrap();
+    }
+
+    /// A log with one entry that cannot be read.
     pub(super) fn spoil_log(&self, member: u8) {
         let path = self.directory.join(member.to_string()).join("wal");
         let mut bytes = std::fs::read(&path).unwrap();
