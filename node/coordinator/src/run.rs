@@ -156,10 +156,9 @@ impl Run {
 
     /// Statements that others may have missed, if it is time.
     pub(crate) fn repeat(&mut self, now: u64) -> Vec<Statement> {
-        let wanted = |statement: &&Statement| match (statement, &self.entry.phase) {
-            (Statement::Ready { .. }, Phase::Open) => true,
-            (Statement::Keys { .. }, Phase::Qualified { .. }) => true,
-            _ => false,
+        let wanted = |statement: &&Statement| match statement {
+            Statement::Ready { .. } => matches!(self.entry.phase, Phase::Open),
+            Statement::Keys { .. } => matches!(self.entry.phase, Phase::Qualified { .. }),
         };
         let repeated: Vec<Statement> = self.own.iter().filter(wanted).cloned().collect();
         if repeated.is_empty() || !self.repeat.rings(now) { Vec::new() } else { repeated }
