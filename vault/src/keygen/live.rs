@@ -197,7 +197,7 @@ impl Live {
                     self.persist(tools, &more)?;
                     queue.extend(more);
                 }
-                Output::Publish(bytes) => self.publish(tools, bytes, progress)?,
+                Output::Publish(bytes) => self.publish(tools, &bytes, progress)?,
                 Output::Keys(keys) => self.on_keys(tools, &keys, progress)?,
                 Output::Fault { from, reason } => self.tell(from, reason),
             }
@@ -338,12 +338,8 @@ impl Live {
     }
 
     /// Sends the own vector to all, with the set that it is for.
-    fn publish(&mut self, tools: &mut Tools, bytes: Vec<u8>, progress: &mut Progress) -> Result<(), Deny> {
-        let Some(dealings) = &self.record.qualified else { return Ok(()) };
-        let mut w = Writer::default();
-        w.list(dealings, |w, dealing| dealing.write(w));
-        w.raw(&bytes);
-        let vector = w.into_bytes();
+    fn publish(&mut self, tools: &mut Tools, bytes: &[u8], progress: &mut Progress) -> Result<(), Deny> {
+        let Some(vector) = self.named_set(bytes) else { return Ok(()) };
         self.vector = Some(vector.clone());
         if self.fact.is_some() {
             return Ok(());
@@ -354,6 +350,13 @@ impl Live {
             self.send(tools, to, label, &vector, progress)?;
         }
         Ok(())
+    }
+
+    /// The body of a vector message: the set that the log fixed, then the vector.
+    fn named_set(&self, vector: &[u8]) -> Option<Vec<u8>> {
+        let mut w = Writer::default();
+        w.list(self.record.qualified.as_ref()?, |w, dealing| dealing.write(w)).raw(vector);
+        Some(w.into_bytes())
     }
 
     /// Keys that the participant derived, or that match its shares.
@@ -404,14 +407,19 @@ impl Live {
         let mut r = Reader::new(body);
         let dealings = r.list(30, Dealing::read).map_err(|_| Deny::Envelope)?;
         self.claims.entry(from).or_insert(dealings);
-        let outputs = self.participant.handle(Input::Vector { from, body: r.rest() }, &mut *tools.rng);
-        self.carry(tools, outputs, progress)?;
+        let body = r.rest();
+        if !body.is_empty() {
+            let outputs = self.participant.handle(Input::Vector { from, body }, &mut *tools.rng);
+            self.carry(tools, outputs, progress)?;
+        }
         self.use_claims(tools, progress)
     }
 
-    /// The own vector again, for a member that lost it or came late.
+    /// The own vector again, for a member that lost it or came late. Once the keys are acknowledged the set alone will
+    /// do, if the rows for the vector are not all here.
     fn answer(&mut self, tools: &mut Tools, from: Index, progress: &mut Progress) -> Result<(), Deny> {
-        let Some(vector) = self.vector.clone() else { return Ok(()) };
+        let set = || self.named_set(&[]).filter(|_| self.record.acked.is_some());
+        let Some(vector) = self.vector.clone().or_else(set) else { return Ok(()) };
         let answered = self.answered.entry(from).or_default();
         if *answered >= ANSWERS {
             return Err(Deny::Busy);

@@ -159,7 +159,7 @@ impl Keygen {
         let mut progress = Progress::default();
         let Some(live) = self.live.get_mut(&batch) else { return Ok(progress) };
         if let Err(deny) = act(live, &mut self.tools, &mut progress) {
-            if matches!(deny, Deny::Store | Deny::Device) {
+            if matches!(deny, Deny::Store | Deny::Device | Deny::Commitment) {
                 self.live.remove(&batch);
             }
             return Err(deny);

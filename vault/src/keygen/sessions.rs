@@ -116,12 +116,12 @@ impl Sessions {
 fn begin(
     config: &EpochConfig,
     device: &mut dyn Device,
-    mut rng: &mut dyn CryptoRngCore,
+    rng: &mut dyn CryptoRngCore,
     me: Index,
     to: Index,
 ) -> Result<Outgoing, Deny> {
     let receiver = config.member(to).ok_or(Deny::Envelope)?.envelope;
-    let mut scalar = Zeroizing::new(Scalar::random(&mut rng));
+    let mut scalar = Zeroizing::new(Scalar::random(rng));
     let ephemeral = Point::new(&(k256::ProjectivePoint::GENERATOR * *scalar)).map_err(|_| Deny::Device)?;
     let mut product = receiver.projective() * *scalar;
     scalar.zeroize();

@@ -221,3 +221,17 @@ fn the_outbox_repeats_the_bytes_that_were_sent() {
     }
     assert_eq!(world.acks(0), 0b11111);
 }
+
+/// Not a test of time: it prints what one call takes at most, for `vault/docs/shares-at-rest.md`.
+#[test]
+#[ignore = "prints figures"]
+fn the_longest_calls_of_a_batch_of_128() {
+    let mut world = World::new();
+    world.batch_keys = 128;
+    world.open(0, 0);
+    world.run();
+    assert_eq!(world.acks(0), 0b11111);
+    for (work, microseconds) in &world.longest {
+        println!("{microseconds:>8} us  {work}");
+    }
+}

@@ -139,3 +139,27 @@ fn a_restarted_vault_seals_under_other_keys_than_before() {
     world.open(1, 0);
     assert_ne!(ephemeral(&world).unwrap(), before);
 }
+
+#[test]
+fn a_late_member_learns_the_set_also_from_members_that_lack_some_rows() {
+    let mut world = World::new();
+    world.kill(5);
+    world.open(0, 0);
+    world.run();
+    // Each of three members lost the rows of another dealing: none can make its vector any more.
+    for (member, dealer) in [(1, 2), (2, 3), (3, 4)] {
+        world.kill(member);
+        let store = world.member(member).store.clone();
+        let table = store.table("keygen-rows").unwrap();
+        let key = [&[0; 12][..], &[dealer]].concat();
+        assert!(store.write(|change| change.delete(table, &key)).unwrap());
+        world.start(member);
+    }
+    world.start(5);
+    world.tell(5, 0).unwrap();
+    world.run();
+    world.give_keys(5, 0).unwrap();
+    world.run();
+    assert_eq!(world.acks(0), 0b11111);
+    check_shares(&mut world, 0, &[5, 1, 2]);
+}

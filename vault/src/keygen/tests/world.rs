@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -63,6 +64,9 @@ pub(super) struct World {
     pub(super) qualifies: bool,
     /// Nor counts acknowledgements while this is false.
     pub(super) counts: bool,
+    pub(super) batch_keys: u16,
+    /// The longest call for each kind of work, in microseconds.
+    pub(super) longest: BTreeMap<&'static str, u128>,
     device_of: BTreeMap<u8, Box<dyn Fn() -> Box<dyn Device>>>,
 }
 
@@ -134,6 +138,8 @@ impl World {
             keys: BTreeMap::new(),
             qualifies: true,
             counts: true,
+            batch_keys: KEYS,
+            longest: BTreeMap::new(),
             device_of,
         };
         for i in 1..=5 {
@@ -183,7 +189,7 @@ impl World {
     /// The log opens an attempt.
     pub(super) fn open(&mut self, batch: u64, attempt: u32) {
         self.height += 1;
-        let entry = BatchEntry { attempt, keys: KEYS, height: self.height, time: 0, phase: Phase::Open };
+        let entry = BatchEntry { attempt, keys: self.batch_keys, height: self.height, time: 0, phase: Phase::Open };
         self.entries.insert(batch, entry);
         self.tell_all(batch);
     }
@@ -219,7 +225,14 @@ impl World {
     pub(super) fn tell(&mut self, i: u8, batch: u64) -> Result<(), Deny> {
         let entry = self.entries[&batch].clone();
         let (header, proven) = self.header(batch, &entry);
+        let begun = Instant::now();
         let progress = self.keygen(i).handle_batch(&header, batch, &proven)?;
+        let work = match entry.phase {
+            Phase::Open => "open (deal)",
+            Phase::Qualified { .. } => "qualified (sum, seal, publish)",
+            Phase::Published { .. } => "published",
+        };
+        self.took(work, begun);
         self.absorb(i, progress);
         Ok(())
     }
@@ -326,7 +339,17 @@ impl World {
             let now = self.now;
             // An envelope for a dead vault stays with its sender's node, in the order of sending.
             let Some(keygen) = &mut self.member(receiver).keygen else { continue };
-            match keygen.deliver(envelope.clone(), now) {
+            let begun = Instant::now();
+            let delivered = keygen.deliver(envelope.clone(), now);
+            let work = match envelope.label.kind {
+                Kind::Send => "Send (verify, echo)",
+                Kind::Echo => "Echo (at most: promise)",
+                Kind::Ready => "Ready",
+                Kind::Vector => "Vector (at most: keys)",
+                _ => "Need, Matrix, Points",
+            };
+            self.took(work, begun);
+            match delivered {
                 Ok(progress) => self.absorb(receiver, progress),
                 Err(Deny::Busy) if refused.len() < 1000 => {
                     self.now += 500;
@@ -336,6 +359,11 @@ impl World {
             }
         }
         self.queue = refused;
+    }
+
+    fn took(&mut self, work: &'static str, begun: Instant) {
+        let longest = self.longest.entry(work).or_default();
+        *longest = (*longest).max(begun.elapsed().as_micros());
     }
 
     /// Carries one envelope and lets the log decide.
