@@ -32,3 +32,5 @@ pub use params::Call;
 pub use readiness::{Readiness, Reason};
 pub use tls::{BadTls, Tls};
 
+#[cfg(test)]
+pub(crate) mod tests;

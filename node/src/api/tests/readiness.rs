@@ -1,0 +1,78 @@
+//! Readiness says what is the matter, each thing by its own code.
+
+use serde_json::json;
+
+use super::super::backend::NodeStatus;
+use super::super::metrics::Metrics;
+use super::super::readiness::Readiness;
+use super::double::{NOW, World, bare_seal};
+
+fn codes(change: impl Fn(&mut NodeStatus)) -> Vec<&'static str> {
+    codes_at(NOW * 1000, change)
+}
+
+fn codes_at(now: u64, change: impl Fn(&mut NodeStatus)) -> Vec<&'static str> {
+    let world = World::new(bare_seal);
+    let member = world.member(1);
+    let mut status = member.status.lock().unwrap().clone();
+    change(&mut status);
+    Readiness::of(&status, &world.config, now).reasons.into_iter().map(|reason| reason.code).collect()
+}
+
+#[test]
+fn each_ailment_has_its_code() {
+    assert_eq!(codes(|_| {}), Vec::<&str>::new());
+    assert_eq!(codes(|s| s.vault = None), ["vault"]);
+    assert_eq!(codes(|s| s.vault.as_mut().unwrap().device = false), ["hsm"]);
+    assert_eq!(codes(|s| s.vault.as_mut().unwrap().receipts_from = NOW + 30), ["settling"]);
+    assert_eq!(codes(|s| s.engine_peers = 2), ["quorum"]);
+    assert_eq!(codes(|s| s.engine_peers = 3), Vec::<&str>::new(), "four of five make blocks");
+    assert_eq!(codes(|s| s.height = 0), ["quorum"]);
+    assert_eq!(codes(|s| s.caught_up = false), ["catching-up"]);
+    assert_eq!(codes(|s| s.buffer_unassigned = 0), ["buffer"]);
+    assert_eq!(codes(|s| s.vault.as_mut().unwrap().clock = false), ["clock"]);
+}
+
+#[test]
+fn a_clock_ten_minutes_off_is_reported() {
+    assert!(codes_at((NOW + 600) * 1000, |_| {}).contains(&"clock"), "ahead");
+    assert!(codes_at((NOW - 600) * 1000, |_| {}).contains(&"clock"), "behind");
+    assert!(codes_at((NOW - 10) * 1000, |s| s.vault.as_mut().unwrap().receipts_from = 0).is_empty());
+}
+
+#[test]
+fn the_log_standing_still_is_reported() {
+    assert_eq!(codes_at((NOW + 200) * 1000, |_| {}), ["quorum"]);
+}
+
+#[test]
+fn the_answer_holds_what_progress_needs() {
+    let world = World::new(bare_seal);
+    let member = world.member(2);
+    let mut status = member.status.lock().unwrap().clone();
+    status.buffer_unassigned = 0;
+    let readiness = Readiness::of(&status, &world.config, NOW * 1000);
+    let json = readiness.to_json(&status, &world.config, 2);
+    assert_eq!((&json["ready"], &json["member"], &json["height"]), (&json!(false), &json!(2), &json!(7)));
+    assert_eq!((&json["buffer"]["unassigned"], &json["buffer"]["target"]), (&json!(0), &json!(8)));
+    assert_eq!((&json["peers"], &json["reasons"][0]["code"]), (&json!(4), &json!("buffer")));
+    assert!(!json["reasons"][0]["text"].as_str().unwrap().is_empty());
+}
+
+#[test]
+fn metrics_have_one_end_mark_with_the_engines_and_without() {
+    let world = World::new(bare_seal);
+    let status = world.member(1).status.lock().unwrap().clone();
+    let engine = || "# HELP engine_rounds Rounds.\nengine_rounds_total 3\n# EOF\n".to_owned();
+    for metrics in [Metrics::new(None), Metrics::new(Some(std::sync::Arc::new(engine)))] {
+        metrics.answered("Ping", "ok", std::time::Duration::from_millis(3));
+        let text = metrics.text(&status, &["clock"], NOW * 1000);
+        assert_eq!((text.matches("# EOF").count(), text.ends_with("# EOF\n")), (1, true), "{text}");
+        assert!(text.contains("torus_buffer_unassigned 6"), "{text}");
+        assert!(text.contains("torus_not_ready{code=\"clock\"} 1"), "{text}");
+        assert!(text.contains("torus_not_ready{code=\"vault\"} 0"), "{text}");
+        assert!(text.contains("torus_api_requests_total{method=\"Ping\",outcome=\"ok\"} 1"), "{text}");
+    }
+    let both = Metrics::new(Some(std::sync::Arc::new(engine))).text(&status, &[], NOW * 1000);
+    assert!(both.contains("engine_rounds_total 3"));
+}
