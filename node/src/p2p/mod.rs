@@ -107,3 +107,46 @@ impl P2p {
         *self.connected.borrow()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(index: u8, port: u16) -> (Keypair, Peer) {
+        let key = Keypair::generate_ed25519();
+        let id = key.public().to_peer_id();
+        let address = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
+        (key, Peer { index: Index::new(index).unwrap(), id, address })
+    }
+
+    async fn next(incoming: &mut mpsc::Receiver<Inbound>) -> Option<Inbound> {
+        tokio::time::timeout(Duration::from_secs(10), incoming.recv()).await.ok().flatten()
+    }
+
+    #[tokio::test]
+    async fn members_reach_each_other_repeat_what_is_not_taken_and_meet_no_stranger() {
+        let ((key1, one), (key2, two)) = (member(1, 21_871), member(2, 21_872));
+        let (first, _from_two) = start(key1, one.address.clone(), vec![two.clone()]).unwrap();
+
+        // Queued before the peer exists; delivered when it does.
+        first.send(two.index, vec![1; 1 << 20]).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let (_second, mut from_one) = start(key2, two.address.clone(), vec![one.clone()]).unwrap();
+        let message = next(&mut from_one).await.unwrap();
+        assert_eq!((message.from, message.bytes.len()), (one.index, 1 << 20));
+
+        // Not taken: it comes again.
+        drop(message.ack);
+        let again = next(&mut from_one).await.unwrap();
+        assert_eq!(again.bytes.len(), 1 << 20);
+        again.ack.accept();
+        assert_eq!(first.connected(), 1);
+
+        // A stranger who knows the address gets nothing through, whoever's index he takes.
+        let (key3, three) = member(3, 21_873);
+        let (stranger, _) = start(key3, three.address.clone(), vec![two.clone()]).unwrap();
+        stranger.send(two.index, vec![3]).await;
+        let nothing = tokio::time::timeout(Duration::from_secs(2), from_one.recv()).await;
+        assert!(nothing.is_err(), "a stranger's message arrived");
+    }
+}

@@ -1,0 +1,236 @@
+//! The interface's view of the node: the store, the engine and the vault behind one trait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+use torus_ipc::{CommitReceipt, Deny, LoginProof, Lookup, ReleasedShare, Request, Response, Status};
+use torus_mapping::{Failed, Reject};
+use torus_statement::state::key;
+use torus_statement::text::{VerifierId, VerifierName};
+use torus_statement::{Body, EpochConfig, Hash, Index, Point, Policy, Wire};
+
+use crate::api::{AssignError, Backend, CertifiedKey, Found, KeyOwner, NodeStatus, ReleaseInput};
+use crate::chain::{Fate, NodeChain};
+use crate::consensus::Handle;
+use crate::p2p::P2p;
+use crate::store::Snapshot;
+use crate::vault_link::{LinkError, VaultLink};
+
+/// How long a call waits for its assignment to be in a block.
+const ASSIGN: Duration = Duration::from_secs(9);
+/// How long a user's call waits for the vault.
+const VAULT: Duration = Duration::from_secs(10);
+/// How often the vault is asked how it is.
+const POLL: Duration = Duration::from_secs(1);
+/// A log that stands still for so many heartbeats is not followed.
+const MISSED_HEARTBEATS: u64 = 3;
+
+/// The node behind its interface.
+pub struct NodeBackend {
+    me: Index,
+    identity: Point,
+    config: Arc<EpochConfig>,
+    network_file: Arc<Vec<u8>>,
+    chain: Arc<NodeChain>,
+    engine: Arc<Handle>,
+    link: VaultLink,
+    p2p: P2p,
+    vault: watch::Receiver<Option<Status>>,
+}
+
+/// What a backend is made of.
+pub struct Parts {
+    /// This member.
+    pub me: Index,
+    /// The config in force.
+    pub config: Arc<EpochConfig>,
+    /// The bytes of the network's file.
+    pub network_file: Arc<Vec<u8>>,
+    /// The chain.
+    pub chain: Arc<NodeChain>,
+    /// The engine.
+    pub engine: Arc<Handle>,
+    /// The vault.
+    pub link: VaultLink,
+    /// The other members.
+    pub p2p: P2p,
+}
+
+impl NodeBackend {
+    /// A backend that keeps asking the vault how it is. `None` if `me` is no member.
+    pub fn start(parts: Parts) -> Option<Self> {
+        let Parts { me, config, network_file, chain, engine, link, p2p } = parts;
+        let identity = config.member(me)?.identity;
+        let (said, vault) = watch::channel(None);
+        let poll = link.clone();
+        tokio::spawn(async move {
+            loop {
+                let status = match poll.ask_within(Request::Status, VAULT).await {
+                    Ok(Response::Status(status)) => Some(status),
+                    _ => None,
+                };
+                if said.send(status).is_err() {
+                    return;
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        });
+        Some(Self { me, identity, config, network_file, chain, engine, link, p2p, vault })
+    }
+
+    fn read<T>(&self, what: impl FnOnce(&Snapshot<'_>) -> Result<Option<T>, Failed>) -> Option<T> {
+        let read = self.chain.store().snapshot().map_err(Failed::from).and_then(|snapshot| what(&snapshot));
+        read.unwrap_or_else(|error| {
+            tracing::error!(%error, "the store cannot be read");
+            None
+        })
+    }
+
+    fn found(&self, verifier: &VerifierName, id: &VerifierId) -> Option<Found> {
+        let (assignment, index, key) = self.read(|snapshot| snapshot.lookup(verifier, id))?;
+        Some(Found { assignment, index, key })
+    }
+
+    async fn ask(&self, request: Request) -> Result<Response, Deny> {
+        match self.link.ask_within(request, VAULT).await {
+            Ok(Response::Denied(deny)) => Err(deny),
+            Ok(response) => Ok(response),
+            Err(LinkError::Frame(_)) => Err(Deny::Malformed),
+            Err(_) => Err(Deny::Busy),
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for NodeBackend {
+    fn member(&self) -> Index {
+        self.me
+    }
+
+    fn identity(&self) -> Point {
+        self.identity
+    }
+
+    fn config(&self) -> Arc<EpochConfig> {
+        Arc::clone(&self.config)
+    }
+
+    fn network_file(&self) -> Arc<Vec<u8>> {
+        Arc::clone(&self.network_file)
+    }
+
+    fn verifier(&self, name: &VerifierName) -> Option<Policy> {
+        self.read(|snapshot| snapshot.verifier(name)).map(|verifier| verifier.policy)
+    }
+
+    fn status(&self) -> NodeStatus {
+        let tip = self.engine.tips().borrow().clone();
+        let supply = self.read(|snapshot| snapshot.supply().map(Some)).unwrap_or_default();
+        let committee = self.config.committee();
+        let still = MISSED_HEARTBEATS.saturating_mul(committee.times.heartbeat.into());
+        NodeStatus {
+            vault: self.vault.borrow().clone(),
+            height: tip.height,
+            certified_time: tip.time,
+            engine_peers: u16::try_from(self.engine.peers()).unwrap_or(u16::MAX),
+            envelope_peers: u16::try_from(self.p2p.connected()).unwrap_or(u16::MAX),
+            caught_up: now().saturating_sub(tip.time) < still,
+            buffer_unassigned: supply.unassigned(),
+            buffer_target: committee.buffer.low_water.into(),
+            batches_pending: supply.pending.len() as u64,
+            assigned: supply.assigned,
+        }
+    }
+
+    async fn commit(&self, token: Hash, temporary: Point, verifier: VerifierName) -> Result<CommitReceipt, Deny> {
+        match self.ask(Request::Commit { token, temporary, verifier }).await? {
+            Response::Receipt(receipt) => Ok(receipt),
+            _ => Err(Deny::Malformed),
+        }
+    }
+
+    async fn lookup(&self, verifier: &VerifierName, id: &VerifierId) -> Option<Found> {
+        self.found(verifier, id)
+    }
+
+    async fn certified(&self, verifier: &VerifierName, id: &VerifierId) -> Option<CertifiedKey> {
+        let certified = self.read(|snapshot| snapshot.certified(verifier, id))?;
+        let lookup = Lookup { assignment: certified.assignment, key: certified.key };
+        Some(CertifiedKey { header: certified.header, lookup })
+    }
+
+    async fn assign(&self, verifier: &VerifierName, id: &VerifierId) -> Result<Found, AssignError> {
+        let deadline = Instant::now() + ASSIGN;
+        // Subscribed before anything is submitted: no block is missed.
+        let mut tips = self.engine.tips();
+        tips.mark_unchanged();
+        if let Some(found) = self.found(verifier, id) {
+            return Ok(found);
+        }
+        let transaction = self.chain.sign(Body::Assign { verifier: verifier.clone(), user: key::user(id) });
+        let hash = transaction.hash();
+        match self.chain.would_execute(&transaction) {
+            Ok(Ok(())) => {}
+            // Assigned in the meantime, or a sequence that was overtaken: the state or the next block tells.
+            Ok(Err(Reject::Assigned)) => {}
+            Ok(Err(reject)) => return Err(refusal(reject)),
+            Err(error) => {
+                tracing::error!(%error, "an assignment cannot be checked");
+                return Err(AssignError::NotReady);
+            }
+        }
+        if let Err(refused) = self.engine.submit(transaction.to_bytes()) {
+            tracing::debug!(%refused, "an assignment was not taken");
+            if let Some(found) = self.found(verifier, id) {
+                return Ok(found);
+            }
+            return Err(AssignError::NotReady);
+        }
+        loop {
+            match timeout_at(deadline, tips.changed()).await {
+                Err(_) => return self.found(verifier, id).ok_or(AssignError::Timeout),
+                Ok(Err(_)) => return Err(AssignError::NotReady),
+                Ok(Ok(())) => {}
+            }
+            if let Some(found) = self.found(verifier, id) {
+                return Ok(found);
+            }
+            if let Some(Fate::Rejected(reject)) = self.chain.fate(&hash)
+                && reject != Reject::Assigned
+            {
+                return Err(refusal(reject));
+            }
+        }
+    }
+
+    async fn release(&self, login: ReleaseInput) -> Result<ReleasedShare, Deny> {
+        let ReleaseInput { token, verifier, id, receipts, session_seconds } = login;
+        let CertifiedKey { header, lookup } = self.certified(&verifier, &id).await.ok_or(Deny::Proof)?;
+        let proof = LoginProof { token, verifier, receipts, header, lookup, session_seconds };
+        match self.ask(Request::Release(Box::new(proof))).await? {
+            Response::Share(share) => Ok(*share),
+            _ => Err(Deny::Malformed),
+        }
+    }
+
+    async fn key_owner(&self, public: &Point) -> Option<KeyOwner> {
+        let (index, owner) = self.read(|snapshot| Ok(snapshot.key_by_public(public)?))?;
+        Some(KeyOwner { index, owner })
+    }
+}
+
+const fn refusal(reject: Reject) -> AssignError {
+    match reject {
+        Reject::NoKeys => AssignError::NoKeys,
+        Reject::MemberAllowance | Reject::VerifierAllowance => AssignError::RateLimited,
+        _ => AssignError::NotReady,
+    }
+}
+
+fn now() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,115 @@
+//! `torus-node`: the network's side of a member. It holds no secret of any user.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Parser, Subcommand};
+use torus_node::genesis::{self, GenesisArgs};
+use torus_node::run::{Options, open, serve};
+use torus_policies::{Role, lockdown};
+
+/// A member's node: network and no secret.
+#[derive(Parser)]
+#[command(name = "torus-node", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make the node's p2p key and print its public half.
+    Init {
+        /// The node's data directory.
+        #[arg(long)]
+        data: PathBuf,
+    },
+    /// Make the network's file from the members' files.
+    Genesis(GenesisArgs),
+    /// Say what a network's file holds, and its hash.
+    Show {
+        /// The network's file.
+        file: PathBuf,
+    },
+    /// Serve.
+    Run(RunArgs),
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// The node's data directory.
+    #[arg(long)]
+    data: PathBuf,
+    /// The socket of this member's vault.
+    #[arg(long)]
+    vault_socket: PathBuf,
+    /// The network's file.
+    #[arg(long)]
+    network_file: PathBuf,
+    /// This member's index.
+    #[arg(long)]
+    index: u8,
+    /// Where users' front ends call.
+    #[arg(long)]
+    listen: SocketAddr,
+    /// Where the operator looks: readiness and metrics.
+    #[arg(long)]
+    admin: SocketAddr,
+    /// TLS certificate chain in PEM; read again when it changes.
+    #[arg(long, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// TLS key in PEM.
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Init { data } => genesis::init(&data).map(|key| println!("{key}")).map_err(|e| e.to_string()),
+        Command::Genesis(args) => genesis::genesis(&args, now()).map(|said| println!("{said}")).map_err(|e| e.to_string()),
+        Command::Show { file } => genesis::show(&file).map(|said| println!("{said}")).map_err(|e| e.to_string()),
+        Command::Run(args) => run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("torus-node: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Opens, locks down while there is one thread, then serves.
+fn run(args: RunArgs) -> Result<(), String> {
+    let levels = tracing_subscriber::EnvFilter::try_from_env("TORUS_LOG").unwrap_or_else(|_| {
+        let (engine, own) = ("arc_malachitebft=warn,informalsystems_malachitebft=warn,libp2p=warn", "info");
+        tracing_subscriber::EnvFilter::new(format!("{own},{engine}"))
+    });
+    tracing_subscriber::fmt().with_env_filter(levels).with_writer(std::io::stderr).with_ansi(false).init();
+    let key = genesis::load_p2p_key(&args.data).map_err(|e| e.to_string())?;
+    let opened = open(Options {
+        data: args.data,
+        vault_socket: args.vault_socket,
+        network_file: args.network_file,
+        index: args.index,
+        listen: args.listen,
+        admin: args.admin,
+        tls: args.tls_cert.zip(args.tls_key),
+        key,
+    })
+    .map_err(|e| e.to_string())?;
+    lockdown(Role::Node).map_err(|e| e.to_string())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    let runtime = runtime.map_err(|e| e.to_string())?;
+    let outcome = runtime.block_on(serve(opened)).map_err(|e| e.to_string());
+    // Whatever still runs in the background holds nothing that must be kept.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    outcome
+}
+
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
