@@ -80,6 +80,22 @@ proptest! {
     }
 
     #[test]
+    fn k_minus_one_hostile_members_may_stop_a_batch_but_break_no_safety(
+        seed: u64,
+        first in any_behaviour(),
+        second in any_behaviour(),
+        equivocate: bool,
+    ) {
+        let first = if equivocate { Behaviour::Equivocate } else { first };
+        let second = if equivocate { Behaviour::Equivocate } else { second };
+        let mut net = Net::new(five(), 1, seed, &[(2, first), (5, second)]);
+        net.duplicate = 50;
+        net.start_all();
+        net.settle();
+        net.check_safe();
+    }
+
+    #[test]
     fn all_killed_after_the_set_is_fixed_still_finish_with_a_hostile_member(seed: u64, actors in hostile(five()), again in 0usize..3) {
         killed_after_qualification(five(), seed, &actors, again);
     }
