@@ -99,7 +99,8 @@ pub fn init(ceremony: &Ceremony) -> Result<KeyCertificate, InitError> {
     let store = Store::create(&ceremony.data)?;
     // The store names the counter's next value before the token takes it, as at every start.
     let counter = device.counter()?.saturating_add(1);
-    store.write(|change| boot::write(change, &store, &BootRecord { counter, closing: None }))?;
+    // It counts as stopped cleanly: a new identity has said nothing yet that a guard would have to wait for.
+    store.write(|change| boot::write(change, &store, &BootRecord { counter, closing: Some(counter) }))?;
     device.tick()?;
     publish(&ceremony.out, &certificate)?;
     Ok(certificate)

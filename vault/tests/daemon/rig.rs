@@ -1,0 +1,239 @@
+//! A vault's process as its operator and launcher run it, and the node's end of its socket.
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use torus_ipc::frame::{Assembler, encode};
+use torus_ipc::{Deny, Hello, IPC_VERSION, Request, Response};
+use torus_statement::codec::Wire;
+use torus_statement::receipt::hex;
+use torus_statement::{Hash, KeyCertificate};
+
+pub(crate) const VAULT: &str = env!("CARGO_BIN_EXE_torus-vault");
+const MODULES: [&str; 2] = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"];
+
+/// One member's directories and files.
+pub(crate) struct Rig {
+    dir: tempfile::TempDir,
+}
+
+/// A vault that runs.
+pub(crate) struct Running {
+    child: Child,
+    socket: PathBuf,
+    log: PathBuf,
+}
+
+/// The node's end.
+pub(crate) struct Node {
+    stream: UnixStream,
+    assembler: Assembler,
+    next: u64,
+}
+
+impl Rig {
+    /// A token's and a vault's empty places.
+    pub(crate) fn empty() -> Self {
+        let rig = Self { dir: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(rig.path("tokens")).unwrap();
+        let conf = format!(
+            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+            rig.path("tokens").display()
+        );
+        std::fs::write(rig.path("softhsm.conf"), conf).unwrap();
+        for pin in ["pin", "so-pin"] {
+            private(&rig.path(pin), "12345678\n");
+        }
+        rig
+    }
+
+    /// A member that is made.
+    pub(crate) fn made() -> (Self, KeyCertificate) {
+        let rig = Self::empty();
+        let made = rig.init(&["--create-token", "--so-pin-file", rig.path("so-pin").to_str().unwrap()]);
+        assert!(made.status.success(), "{made:?}");
+        let certificate = rig.certificate();
+        (rig, certificate)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn init(&self, more: &[&str]) -> Output {
+        self.command("init")
+            .args(["--network", "testnet", "--index", "1", "--p2p-key", &hex(&[7; 32])])
+            .arg("--out")
+            .arg(self.path("member.json"))
+            .args(more)
+            .output()
+            .unwrap()
+    }
+
+    pub(crate) fn command(&self, verb: &str) -> Command {
+        let module = MODULES.iter().find(|module| Path::new(module).exists()).expect("Debian's softhsm2 is installed");
+        let mut command = Command::new(VAULT);
+        command.env("SOFTHSM2_CONF", self.path("softhsm.conf")).arg(verb).args(["--module", module]);
+        command.args(["--token-label", "member-1", "--pin-file"]).arg(self.path("pin"));
+        command.arg("--data").arg(self.path("data"));
+        command
+    }
+
+    fn certificate(&self) -> KeyCertificate {
+        let text = std::fs::read_to_string(self.path("member.json")).unwrap();
+        let (_, rest) = text.split_once("\"certificate\": \"").unwrap();
+        let (bytes, _) = rest.split_once('"').unwrap();
+        let bytes: Vec<u8> =
+            (0..bytes.len() / 2).map(|at| u8::from_str_radix(&bytes[2 * at..2 * at + 2], 16).unwrap()).collect();
+        KeyCertificate::from_bytes(&bytes).unwrap()
+    }
+
+    /// Starts the vault; the node's uid is that of this process unless said.
+    pub(crate) fn start(&self, genesis: &Hash, uid: Option<u32>) -> Running {
+        let socket = self.path("vault.sock");
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).unwrap();
+        let log = self.path("log");
+        let uid = uid.unwrap_or_else(own_uid).to_string();
+        let vault = self.command("run");
+        // The launcher's part: the listening socket becomes descriptor 3.
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "exec 3<&0 0</dev/null; exec \"$@\"", "sh"])
+            .arg(vault.get_program())
+            .args(vault.get_args());
+        command.arg("--network-file").arg(self.path("network.torus"));
+        command.args(["--genesis", &hex(genesis), "--node-uid", &uid]);
+        command.env("SOFTHSM2_CONF", self.path("softhsm.conf")).env("LISTEN_FDS", "1").env_remove("LISTEN_PID");
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let child = command.stdin(Stdio::from(OwnedFd::from(listener))).stderr(file).spawn().unwrap();
+        Running { child, socket, log }
+    }
+
+    /// Copies the store away, or back.
+    pub(crate) fn copy_store(&self, from: &str, to: &str) {
+        let (from, to) = (self.path(from), self.path(to));
+        std::fs::create_dir_all(&to).unwrap();
+        for file in ["data.mdb", "lock.mdb"] {
+            std::fs::copy(from.join(file), to.join(file)).unwrap();
+        }
+    }
+}
+
+impl Running {
+    /// Connects and greets.
+    pub(crate) fn node(&self) -> (Node, Hello) {
+        let mut node = self.connect();
+        match node.ask(&Request::Hello(IPC_VERSION)) {
+            Response::Hello(hello) => (node, *hello),
+            other => panic!("{other:?}\n{}", self.log()),
+        }
+    }
+
+    pub(crate) fn connect(&self) -> Node {
+        let stream = UnixStream::connect(&self.socket).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Node { stream, assembler: Assembler::default(), next: 0 }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; the vault must end by itself with code 0.
+    pub(crate) fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+    }
+
+    /// Waits for an end that the vault chose itself.
+    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
+        let status = self.child.wait().unwrap();
+        (status.code(), self.log())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Node {
+    pub(crate) fn ask(&mut self, request: &Request) -> Response {
+        let id = self.send(request);
+        let (answered, response) = self.next_answer().expect("the vault closed the connection");
+        assert_eq!(answered, id);
+        response
+    }
+
+    pub(crate) fn denied(&mut self, request: &Request) -> Deny {
+        match self.ask(request) {
+            Response::Denied(deny) => deny,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    pub(crate) fn send(&mut self, request: &Request) -> u64 {
+        self.next += 1;
+        self.raw(&encode(self.next, request).unwrap());
+        self.next
+    }
+
+    /// A write may fail: the vault may have closed already.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// The next answer; `None` once the vault has closed the connection.
+    pub(crate) fn next_answer(&mut self) -> Option<(u64, Response)> {
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            if let Some(answer) = self.assembler.next_parsed::<Response>().unwrap() {
+                return Some(answer);
+            }
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(len) => self.assembler.push(&buffer[..len]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+/// Asks until the answer satisfies, for at most a time.
+pub(crate) fn until<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < limit, "not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+pub(crate) fn own_uid() -> u32 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").unwrap().uid()
+}
+
+fn private(path: &Path, text: &str) {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}

@@ -1,0 +1,119 @@
+//! The ceremony, and stores and tokens that contradict each other.
+
+use torus_ipc::{Deny, Request, Response, VoteRequest};
+use torus_statement::vote::{Step, Vote};
+
+use crate::commits::{ask, receipt, status};
+use crate::network::Network;
+use crate::rig::Rig;
+
+fn prevote(height: u64) -> Request {
+    let vote = Vote { step: Step::Prevote, height, round: 0, block: Some([1; 32]) };
+    Request::SignVote(VoteRequest { vote, evidence: vec![] })
+}
+
+#[test]
+fn init_runs_once() {
+    let (rig, _) = Rig::made();
+    let again = rig.init(&[]);
+    assert!(!again.status.success());
+    assert!(String::from_utf8_lossy(&again.stderr).contains("init runs once"));
+    // Nor with the store out of the way: the token remembers.
+    std::fs::rename(rig.path("data"), rig.path("away")).unwrap();
+    let again = rig.init(&[]);
+    assert!(!again.status.success());
+    assert!(String::from_utf8_lossy(&again.stderr).contains("holds an identity already"));
+    assert!(!rig.path("data").exists());
+}
+
+#[test]
+fn a_wrong_pin_is_tried_once_and_told() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    std::fs::write(rig.path("pin"), "87654321\n").unwrap();
+    let (code, log) = rig.start(&network.file.hash(), None).ended();
+    assert_eq!(code, Some(1));
+    assert!(log.contains("refused the PIN"), "{log}");
+}
+
+#[test]
+fn another_network_file_than_the_approved_one_is_refused() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own.clone());
+    let (code, log) = rig.start(&[7; 32], None).ended();
+    assert!(code == Some(1) && log.contains("not the file that was approved"), "{log}");
+    rig.start(&network.file.hash(), None).node();
+    // A vault that has taken up a network takes up no other.
+    let other = Network::found_at(&rig, own, crate::network::now() + 5);
+    let (code, log) = rig.start(&other.file.hash(), None).ended();
+    assert!(code == Some(1) && log.contains("taken up another network"), "{log}");
+}
+
+#[test]
+fn a_rolled_back_store_votes_commits_and_releases_nothing_until_its_operator_accepts_it() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let genesis = network.file.hash();
+    rig.start(&genesis, None).node();
+    let vault = rig.start(&genesis, None);
+    let _ = vault.node();
+    vault.stop();
+    rig.copy_store("data", "copy");
+
+    // A login begins and the height is voted on; then the host comes back with the copy, closing mark included.
+    let vault = rig.start(&genesis, None);
+    let (mut node, _) = vault.node();
+    assert!(matches!(node.ask(&prevote(1)), Response::Vote(_)));
+    vault.kill();
+    rig.copy_store("copy", "data");
+    for _ in 0..2 {
+        let vault = rig.start(&genesis, None);
+        let (mut node, _) = vault.node();
+        assert_eq!(node.denied(&prevote(1)), Deny::NoVote);
+        assert_eq!(node.denied(&Request::HeldVotes), Deny::NoVote);
+        assert_eq!(node.denied(&ask([1; 32], 2, "demo")), Deny::Epoch);
+        assert_eq!(status(&mut node).receipts_from, u64::MAX);
+        assert!(vault.log().contains("the store is behind the token's counter"));
+        vault.stop();
+    }
+    let doctor = rig.command("doctor").output().unwrap();
+    assert!(!doctor.status.success());
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("the store is an old copy"));
+
+    let accepted = rig.command("accept-store").args(["--from-height", "2"]).output().unwrap();
+    assert!(accepted.status.success(), "{accepted:?}");
+    let vault = rig.start(&genesis, None);
+    let (mut node, _) = vault.node();
+    assert_eq!(node.denied(&prevote(1)), Deny::NoVote);
+    assert_eq!(node.denied(&ask([1; 32], 2, "demo")), Deny::Settling);
+    let header = network.header(1, network.genesis(), crate::network::now(), [0; 32]);
+    assert_eq!(node.ask(&Request::Advance(Box::new(network.certify(header)))), Response::Done);
+    assert!(matches!(node.ask(&prevote(2)), Response::Vote(_)));
+    drop(node);
+    vault.stop();
+    let doctor = rig.command("doctor").arg("--json").output().unwrap();
+    assert!(doctor.status.success(), "{doctor:?}");
+    assert!(String::from_utf8_lossy(&doctor.stdout).starts_with("{\"healthy\":true"));
+}
+
+#[test]
+fn an_own_vote_that_is_not_on_record_stops_the_vault() {
+    // The store is rolled back within one start, which the counter does not show; the network remembers the vote.
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let genesis = network.file.hash();
+    let vault = rig.start(&genesis, None);
+    let (mut node, _) = vault.node();
+    drop(receipt(&network, &mut node, &ask([1; 32], 1, "demo")));
+    rig.copy_store("data", "copy");
+    let Response::Vote(forgotten) = node.ask(&prevote(1)) else { panic!() };
+    vault.kill();
+    rig.copy_store("copy", "data");
+    let vault = rig.start(&genesis, None);
+    let (mut node, _) = vault.node();
+    let other = Vote { block: Some([2; 32]), round: 1, ..forgotten.vote };
+    let request = Request::SignVote(VoteRequest { vote: other, evidence: vec![forgotten] });
+    assert_eq!(node.denied(&request), Deny::NoVote);
+    assert_eq!(node.denied(&Request::HeldVotes), Deny::NoVote);
+    assert!(vault.log().contains("not on its record"));
+}
