@@ -1,5 +1,7 @@
 //! Deaths at every moment: no second dealing, no broken promise, no lost batch.
 
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore, SeedableRng};
 use torus_statement::envelope::Kind;
 use torus_statement::state::Phase;
 
@@ -162,4 +164,43 @@ fn a_late_member_learns_the_set_also_from_members_that_lack_some_rows() {
     world.run();
     assert_eq!(world.acks(0), 0b11111);
     check_shares(&mut world, 0, &[5, 1, 2]);
+}
+
+/// The relay checks every message for the record it stands on, and that no dealer ever has two commitments.
+#[test]
+fn in_any_order_with_repetitions_and_deaths_the_batch_is_made() {
+    for seed in 0..8 {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let mut world = World::new();
+        world.open(0, 0);
+        let deaths = seed % 4;
+        let mut moments: Vec<u64> = (0..deaths).map(|_| u64::from(rng.next_u32() % 250)).collect();
+        for step in 0..300 {
+            world.carry_any(&mut rng);
+            while let Some(at) = moments.iter().position(|moment| *moment == step) {
+                moments.remove(at);
+                let victim = (rng.next_u32() % 5 + 1) as u8;
+                world.kill(victim);
+                world.start(victim);
+                let _denied = world.tell(victim, 0);
+            }
+        }
+        world.run();
+        if matches!(world.entries[&0].phase, Phase::Open) {
+            // Too many forgot: the log abandons the attempt.
+            assert!(deaths > 1, "seed {seed}");
+            world.open(0, 1);
+            world.run();
+        }
+        for i in 1..=5 {
+            if world.acks(0) >> (i - 1) & 1 == 0 {
+                world.tell(i, 0).unwrap();
+                world.run();
+                let _over = world.give_keys(i, 0);
+                world.run();
+            }
+        }
+        assert_eq!(world.acks(0), 0b11111, "seed {seed}");
+        check_shares(&mut world, 0, &[1, 2, 3, 4, 5]);
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
+use rand_core::{RngCore, SeedableRng};
 use tempfile::TempDir;
 use torus_hsm::Device;
 use torus_ipc::deny::Deny;
@@ -57,8 +57,8 @@ pub(super) struct World {
     pub(super) height: u64,
     pub(super) now: u64,
     pub(super) entries: BTreeMap<u64, BatchEntry>,
-    readies: BTreeMap<(Attempt, u8), (Hash, Vec<(Index, Signature)>)>,
-    signed: BTreeMap<(Attempt, Hash), (Vec<u8>, Vec<(Index, Signature)>)>,
+    readies: BTreeMap<(Attempt, u8), (Hash, Signatures)>,
+    signed: BTreeMap<(Attempt, Hash), (Vec<u8>, Signatures)>,
     pub(super) keys: BTreeMap<u64, Vec<u8>>,
     /// The log fixes no qualified set while this is false.
     pub(super) qualifies: bool,
@@ -67,8 +67,12 @@ pub(super) struct World {
     pub(super) batch_keys: u16,
     /// The longest call for each kind of work, in microseconds.
     pub(super) longest: BTreeMap<&'static str, u128>,
-    device_of: BTreeMap<u8, Box<dyn Fn() -> Box<dyn Device>>>,
+    device_of: Devices,
 }
+
+type Signatures = Vec<(Index, Signature)>;
+/// Devices of other kinds than the test's own, by member.
+pub(super) type Devices = BTreeMap<u8, Box<dyn Fn() -> Box<dyn Device>>>;
 
 pub(super) fn config(devices: &mut [Box<dyn Device>], epoch: u64) -> EpochConfig {
     let network = NetworkName::new("devnet").unwrap();
@@ -116,7 +120,7 @@ impl World {
     }
 
     /// Some members with devices of their own.
-    pub(super) fn with_devices(device_of: BTreeMap<u8, Box<dyn Fn() -> Box<dyn Device>>>) -> Self {
+    pub(super) fn with_devices(device_of: Devices) -> Self {
         let mut devices: Vec<Box<dyn Device>> = (1..=5)
             .map(|i| device_of.get(&i).map_or_else(|| Box::new(TestDevice::new(i)) as Box<dyn Device>, |make| make()))
             .collect();
@@ -366,6 +370,24 @@ impl World {
         *longest = (*longest).max(begun.elapsed().as_micros());
     }
 
+    /// Carries any one envelope, perhaps not for the last time, and perhaps lets the log decide.
+    pub(super) fn carry_any(&mut self, rng: &mut ChaCha20Rng) {
+        if !self.queue.is_empty() {
+            let at = rng.next_u32() as usize % self.queue.len();
+            self.queue.swap(0, at);
+            if rng.next_u32() % 8 == 0 {
+                let again = self.queue[0].clone();
+                self.queue.push_back(again);
+            }
+        }
+        let rest = self.queue.split_off(self.queue.len().min(1));
+        self.carry();
+        self.queue.extend(rest);
+        if rng.next_u32() % 4 == 0 {
+            self.decide();
+        }
+    }
+
     /// Carries one envelope and lets the log decide.
     pub(super) fn carry_one(&mut self) {
         if let Some(first) = self.queue.pop_front() {
@@ -438,7 +460,7 @@ impl World {
     }
 }
 
-fn note(signatures: &mut Vec<(Index, Signature)>, member: Index, signature: Signature) {
+fn note(signatures: &mut Signatures, member: Index, signature: Signature) {
     if let Err(place) = signatures.binary_search_by_key(&member, |(member, _)| *member) {
         signatures.insert(place, (member, signature));
     }
