@@ -18,8 +18,8 @@ use torus_statement::{Block, Body, CommitCertificate, EpochConfig, Hash, Header,
 
 use crate::consensus::{Chain, ChainFailed, Kept, Refused, Tip};
 use crate::store::{Store, StoreError};
-use mempool::Mempool;
 pub use mempool::Fate;
+use mempool::Mempool;
 
 /// Most bytes of transactions that this node puts into a block; the format allows more.
 const FILL: usize = 1 << 20;
@@ -274,8 +274,10 @@ impl Chain for NodeChain {
             return Err(ChainFailed(format!("block {} is certified with another state root", block.header.height)));
         }
         self.store.commit(block, certificate, &outcome).map_err(failed)?;
-        let signed =
-            torus_statement::certificate::SignedHeader { header: block.header.clone(), certificate: certificate.clone() };
+        let signed = torus_statement::certificate::SignedHeader {
+            header: block.header.clone(),
+            certificate: certificate.clone(),
+        };
         {
             let mut moving = self.moving();
             moving.tip = tip_of(signed);
@@ -320,7 +322,9 @@ impl Chain for NodeChain {
             let moving = self.moving();
             match moving.pool.fate(&hash) {
                 Some(Fate::Waiting | Fate::Committed(_)) => return Ok(false),
-                _ => moving.pool.room(transaction.sender, transaction.sequence, bytes.len()).map_err(|e| refused(&e))?,
+                _ => {
+                    moving.pool.room(transaction.sender, transaction.sequence, bytes.len()).map_err(|e| refused(&e))?
+                }
             }
         }
         self.would_execute(&transaction).map_err(|e| refused(&e))?.map_err(|e| refused(&e))?;

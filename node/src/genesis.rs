@@ -21,7 +21,9 @@ use torus_mapping::{Failed, genesis_root};
 use torus_statement::config::{Buffer, Endpoint, Member, chain_id};
 use torus_statement::network::MAX_NETWORK_FILE;
 use torus_statement::text::NetworkName;
-use torus_statement::{Committee, EpochConfig, Index, KeyCertificate, KeyPart, NetworkFile, Sizes, TimeConstants, Wire};
+use torus_statement::{
+    Committee, EpochConfig, Index, KeyCertificate, KeyPart, NetworkFile, Sizes, TimeConstants, Wire,
+};
 
 /// The file of the p2p key in a node's data directory: 32 bytes, readable by its owner alone.
 pub const P2P_KEY: &str = "p2p.key";
@@ -301,7 +303,8 @@ fn describe(file: &NetworkFile) -> String {
     let _ = writeln!(text, "hash        {}", hex::encode(file.hash()));
     let _ = writeln!(text, "sizes       n={} k={} t={} q={}", sizes.n(), sizes.k(), sizes.t(), sizes.q());
     let _ = writeln!(text, "founded     {} ms since 1970, epoch ends {}", committee.genesis_time, committee.end);
-    let _ = writeln!(text, "buffer      batches of {}, low water {}", committee.buffer.batch, committee.buffer.low_water);
+    let _ =
+        writeln!(text, "buffer      batches of {}, low water {}", committee.buffer.batch, committee.buffer.low_water);
     for (certificate, endpoint) in file.config.keys().certificates.iter().zip(&file.config.keys().endpoints) {
         let print = hex::encode(certificate.keys.fingerprint());
         let _ = writeln!(text, "member {:<4} {print}  {}", certificate.keys.index, endpoint.http);

@@ -109,7 +109,8 @@ pub(crate) fn vaults_signed<R: StateReader>(
     match &transaction.body {
         Body::Assign { .. } => Ok(()),
         Body::Propose { attempt, dealings } => {
-            let certified = |d: &CertifiedDealing| quorum_signed(config, &attempt.ready(config, &d.dealing), &d.readies);
+            let certified =
+                |d: &CertifiedDealing| quorum_signed(config, &attempt.ready(config, &d.dealing), &d.readies);
             if dealings.iter().all(certified) { Ok(()) } else { Err(Reject::Readies) }
         }
         Body::Keys { attempt, published, signatures } => {

@@ -6,8 +6,8 @@ use borsh::BorshDeserialize;
 use jmt::storage::{LeafNode, Node, NodeKey, TreeReader, TreeUpdateBatch};
 use jmt::{JellyfishMerkleTree, KeyHash, OwnedValue, Version};
 use sha2::Sha256;
-use torus_statement::merkle::{MerkleProof, PLACEHOLDER, inner};
 use torus_statement::Hash;
+use torus_statement::merkle::{MerkleProof, PLACEHOLDER, inner};
 
 use crate::error::Failed;
 

@@ -52,8 +52,7 @@ impl World {
         let vote =
             Vote { step: Step::Precommit, height: block.header.height, round: 0, block: Some(block.header.hash()) };
         let preimage = vote.preimage(&self.net.config);
-        let signatures =
-            (1..=4).map(|m| (at(m), sign(&self.net.consensus[at(m).slot()], &preimage))).collect();
+        let signatures = (1..=4).map(|m| (at(m), sign(&self.net.consensus[at(m).slot()], &preimage))).collect();
         CommitCertificate { round: 0, signatures }
     }
 

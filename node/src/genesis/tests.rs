@@ -68,16 +68,16 @@ impl Desk {
             members: [3, 1, 5, 2, 4].map(|i| self.dir.join(format!("{i}.json"))).into(),
         }
     }
+}
 
-    /// Why founding is refused after a change.
-    fn refused(change: impl FnOnce(&Self, &mut GenesisArgs)) -> String {
-        let desk = Self::new();
-        let mut args = desk.args();
-        change(&desk, &mut args);
-        let refused = genesis(&args, 1).unwrap_err().to_string();
-        assert!(!args.out.exists(), "{refused}");
-        refused
-    }
+/// Why founding is refused after a change.
+fn refused(change: impl FnOnce(&Desk, &mut GenesisArgs)) -> String {
+    let desk = Desk::new();
+    let mut args = desk.args();
+    change(&desk, &mut args);
+    let refused = genesis(&args, 1).unwrap_err().to_string();
+    assert!(!args.out.exists(), "{refused}");
+    refused
 }
 
 impl Drop for Desk {
@@ -125,7 +125,9 @@ fn a_founded_network_is_what_its_parts_say() {
     assert_eq!(names, ["apple", "google"]);
     let keys: Vec<_> = file.verifiers[0].keys.iter().map(|key| key.id.as_str()).collect();
     assert_eq!(keys, ["r", "e", "o"]);
-    assert!(matches!(&file.verifiers[0].keys[0].key, IssuerPublicKey::Rs256 { n, e } if n.len() == 256 && e == &[1, 0, 1]));
+    assert!(
+        matches!(&file.verifiers[0].keys[0].key, IssuerPublicKey::Rs256 { n, e } if n.len() == 256 && e == &[1, 0, 1])
+    );
     assert_eq!(NetworkFile::from_bytes(&file.to_bytes()), Ok(file));
     // Founding again would be another network under the same name.
     assert!(matches!(genesis(&args, 1_700_000_000_001), Err(GenesisError::Write(..))));
@@ -133,7 +135,6 @@ fn a_founded_network_is_what_its_parts_say() {
 
 #[test]
 fn members_that_do_not_fit_are_refused_by_name() {
-    let refused = Desk::refused;
     assert!(refused(|_, a| a.members.truncate(4)).contains("5 members' files are needed, 4 came"));
     assert!(refused(|desk, a| a.members[1] = desk.dir.join("2.json")).contains("member 2"));
     assert!(refused(|desk, a| a.members[0] = desk.dir.join("none.json")).contains("none.json"));
@@ -158,7 +159,6 @@ fn members_that_do_not_fit_are_refused_by_name() {
 
 #[test]
 fn arguments_that_cannot_work_are_refused_by_name() {
-    let refused = Desk::refused;
     assert!(refused(|_, a| a.sizes = "5,3".into()).contains("--sizes"));
     assert!(refused(|_, a| a.sizes = "5,2,1".into()).contains("k must be"));
     assert!(refused(|_, a| a.sizes = "7,4,1".into()).contains("quorums"));
@@ -167,19 +167,28 @@ fn arguments_that_cannot_work_are_refused_by_name() {
     assert!(refused(|_, a| a.low_water = 0).contains("--low-water"));
     assert!(refused(|_, a| a.low_water = u32::MAX).contains("--low-water"));
     assert!(refused(|_, a| a.end_days = 0).contains("--end-days"));
-    assert!(refused(|_, a| { a.endpoints.pop(); }).contains("member 5 has no --endpoint"));
+    assert!(
+        refused(|_, a| {
+            a.endpoints.pop();
+        })
+        .contains("member 5 has no --endpoint")
+    );
     assert!(refused(|_, a| a.endpoints[1] = a.endpoints[0].clone()).contains("has one already"));
-    assert!(refused(|_, a| a.endpoints[0] = "6=http://x,/ip4/1.1.1.1/tcp/1,/ip4/1.1.1.1/tcp/2".into()).contains("no such member"));
-    assert!(refused(|_, a| a.endpoints[0] = "1=ftp://x,/ip4/1.1.1.1/tcp/1,/ip4/1.1.1.1/tcp/2".into()).contains("http URL"));
+    assert!(
+        refused(|_, a| a.endpoints[0] = "6=http://x,/ip4/1.1.1.1/tcp/1,/ip4/1.1.1.1/tcp/2".into())
+            .contains("no such member")
+    );
+    assert!(
+        refused(|_, a| a.endpoints[0] = "1=ftp://x,/ip4/1.1.1.1/tcp/1,/ip4/1.1.1.1/tcp/2".into()).contains("http URL")
+    );
     assert!(refused(|_, a| a.endpoints[0] = "1=http://x,1.1.1.1:1,/ip4/1.1.1.1/tcp/2".into()).contains("multiaddress"));
     assert!(refused(|_, a| a.endpoints[0] = "1=http://x".into()).contains("INDEX=URL"));
 }
 
 #[test]
 fn verifiers_that_would_let_the_wrong_login_in_are_refused_by_name() {
-    let with = |change: &dyn Fn(&mut Value)| {
-        Desk::refused(|desk, _| desk.edit("verifiers.json", |json| change(&mut json[0])))
-    };
+    let with =
+        |change: &dyn Fn(&mut Value)| refused(|desk, _| desk.edit("verifiers.json", |json| change(&mut json[0])));
     // One token that is a login under two verifiers.
     assert!(with(&|v| v["audiences"] = json!(["app", "other"])).contains("same issuer for audience other"));
     assert!(with(&|v| v["name"] = json!("apple")).contains("twice"));
@@ -200,7 +209,7 @@ fn verifiers_that_would_let_the_wrong_login_in_are_refused_by_name() {
     assert!(with(&|v| v["jwks"]["keys"][1]["kid"] = json!("")).contains("no id"));
     assert!(with(&|v| v["jwks"]["keys"][2]["d"] = json!("AA")).contains("private"));
     assert!(with(&|v| v["jwks"]["keys"][2]["kty"] = json!("oct")).contains("oct"));
-    assert!(Desk::refused(|desk, _| desk.write("verifiers.json", &json!([]))).contains("1 to 64"));
+    assert!(refused(|desk, _| desk.write("verifiers.json", &json!([]))).contains("1 to 64"));
 }
 
 #[test]

@@ -50,8 +50,9 @@ pub(super) fn parse(json: &[u8], times: &TimeConstants) -> Result<Vec<Verifier>,
 
 fn verifier(entry: Entry, times: &TimeConstants) -> Result<Verifier, GenesisError> {
     let bad = |why: String| GenesisError::Verifier(entry.name.clone(), why);
-    let name = VerifierName::new(&entry.name)
-        .ok_or_else(|| bad("a name has 1 to 128 printable ASCII characters without space, quote or backslash".into()))?;
+    let name = VerifierName::new(&entry.name).ok_or_else(|| {
+        bad("a name has 1 to 128 printable ASCII characters without space, quote or backslash".into())
+    })?;
     if entry.max_age == 0 || u64::from(entry.max_age).saturating_mul(1000) > u64::from(times.token_age) {
         return Err(bad(format!("max_age is 1 to {} seconds", times.token_age / 1000)));
     }

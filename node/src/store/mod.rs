@@ -13,11 +13,11 @@ use heed::RwTxn;
 use torus_mapping::{Failed, Outcome, genesis};
 use torus_sharing::PublishedKeys;
 use torus_statement::certificate::SignedHeader;
+use torus_statement::codec::{Reader, Writer};
 use torus_statement::dkg::KeyIndex;
 use torus_statement::state::{Assignment, BatchEntry, Phase, key};
 use torus_statement::text::VerifierName;
 use torus_statement::{Block, Body, CommitCertificate, Hash, NetworkFile, Transaction, Wire};
-use torus_statement::codec::{Reader, Writer};
 
 use crate::consensus::Kept;
 pub use snapshot::{CertifiedLookup, Snapshot};
@@ -236,10 +236,9 @@ impl Store {
     /// Forgets what only versions below the kept ones need.
     fn prune(&self, txn: &mut RwTxn<'_>, height: u64) -> Result<(), StoreError> {
         let Some(oldest) = height.checked_sub(KEPT_VERSIONS) else { return Ok(()) };
-        for (stale, table) in [
-            (self.tables.stale_nodes, self.tables.nodes),
-            (self.tables.stale_values, self.tables.values),
-        ] {
+        for (stale, table) in
+            [(self.tables.stale_nodes, self.tables.nodes), (self.tables.stale_values, self.tables.values)]
+        {
             while let Some((number, dead)) = stale.first(txn)? {
                 if number.first_chunk().is_none_or(|since| u64::from_be_bytes(*since) > oldest) {
                     break;

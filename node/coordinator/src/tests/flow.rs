@@ -225,7 +225,10 @@ fn two_digests_of_a_lying_dealer_never_mix() {
                 dealing.digest = [44; 32];
             }
             let signature = sign(&sim.net.identities[at(member).slot()], &a.ready(&sim.net.config, &dealing));
-            sim.input(at(1), Input::Statement { from: at(member), statement: Statement::Ready { attempt: a, dealing, signature } });
+            sim.input(
+                at(1),
+                Input::Statement { from: at(member), statement: Statement::Ready { attempt: a, dealing, signature } },
+            );
         }
     }
     sim.input(at(1), Input::Tick(sim.now + 10_000));

@@ -65,8 +65,7 @@ impl Sim {
         };
         let nodes = net.config.sizes().members().map(node).collect();
         let (wire, submitted) = (VecDeque::new(), Vec::new());
-        let mut sim =
-            Self { net, state, height: 0, header: None, now: 0, nodes, wire, submitted, loss: 0, carried: 0 };
+        let mut sim = Self { net, state, height: 0, header: None, now: 0, nodes, wire, submitted, loss: 0, carried: 0 };
         for index in sim.members() {
             sim.input(index, Input::VaultConnected { active: vec![] });
         }

@@ -147,10 +147,7 @@ fn the_first_qualified_set_of_a_batch_stands() {
     chain.block(&[]);
     let a = attempt(0, 0);
     let other = (2..=5).map(|d| chain.net.dealing(a, d, &[2, 3, 4, 5])).collect();
-    let both = [
-        chain.net.proposal(a),
-        Body::Propose { attempt: a, dealings: other },
-    ];
+    let both = [chain.net.proposal(a), Body::Propose { attempt: a, dealings: other }];
     let both: Vec<_> = both.into_iter().map(|body| chain.signed(1, body)).collect();
     assert_eq!(chain.block(&both).results, [Ok(()), Err(Reject::Phase)]);
     let entry = chain.view().batch(0).unwrap().unwrap();
@@ -171,8 +168,10 @@ fn keys_need_a_quorum_of_distinct_members_for_this_very_attempt() {
     }
     let published = chain.net.published(a).to_bytes();
     let signed = |p: &[u8], wrong| (1..=4).map(|m| chain.net.keys_signature(wrong, p, m)).collect();
-    let of_other_attempt = Body::Keys { attempt: a, published: published.clone(), signatures: signed(&published, attempt(0, 1)) };
-    let of_other_batch = Body::Keys { attempt: a, published: published.clone(), signatures: signed(&published, attempt(1, 0)) };
+    let of_other_attempt =
+        Body::Keys { attempt: a, published: published.clone(), signatures: signed(&published, attempt(0, 1)) };
+    let of_other_batch =
+        Body::Keys { attempt: a, published: published.clone(), signatures: signed(&published, attempt(1, 0)) };
     let others = chain.net.published(attempt(1, 0)).to_bytes();
     let of_other_keys = Body::Keys { attempt: a, published: others, signatures: signed(&published, a) };
     let short = Body::Keys { attempt: a, published: published[33..].into(), signatures: signed(&published[33..], a) };
