@@ -127,17 +127,22 @@ impl Live {
             None if self.record.qualified.is_none() => self.ask_vectors(tools, progress),
             None => self.acknowledge(tools, progress),
             Some(_) => {
-                let question =
-                    |of: &(Kind, Index, Index, Hash)| of.0 == Kind::Need || (of.0, of.3) == (Kind::Vector, ASK);
-                progress
-                    .envelopes
-                    .extend(self.sent.iter().filter(|(of, _)| question(of)).map(|(_, sent)| sent.clone()));
+                self.ask_again(progress);
                 Ok(())
             }
         }
     }
 
-    /// The certified keys: a late member's shares must match them.
+    /// The questions that are still open, as they were asked.
+    fn ask_again(&self, progress: &mut Progress) {
+        for ((kind, _, _, digest), sent) in &self.sent {
+            if *kind == Kind::Need || (*kind, *digest) == (Kind::Vector, ASK) {
+                progress.envelopes.push(sent.clone());
+            }
+        }
+    }
+
+    /// The certified keys: a late member's shares must match them. Given again, questions are repeated.
     pub(super) fn certified_keys(
         &mut self,
         tools: &mut Tools,
@@ -146,6 +151,10 @@ impl Live {
     ) -> Result<(), Deny> {
         if self.fact.ok_or(Deny::Attempt)? != published_digest(bytes) {
             return Err(Deny::Proof);
+        }
+        if self.certified.is_some() {
+            self.ask_again(progress);
+            return Ok(());
         }
         let keys =
             PublishedKeys::parse(tools.config.sizes(), self.record.keys.into(), bytes).map_err(|_| Deny::Malformed)?;

@@ -55,7 +55,8 @@ pub struct Label {
     pub attempt: Attempt,
     /// The kind of message.
     pub kind: Kind,
-    /// The dealer, and the digest that the message is about. For `Vector` the dealer is the sender and the digest zero.
+    /// The dealer, and the digest that the message is about. For `Vector` the dealer is the sender and the digest zero, or
+    /// all ones in a request for the receiver's.
     pub dealing: Dealing,
 }
 

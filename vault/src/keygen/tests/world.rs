@@ -375,7 +375,7 @@ impl World {
         if !self.queue.is_empty() {
             let at = rng.next_u32() as usize % self.queue.len();
             self.queue.swap(0, at);
-            if rng.next_u32() % 8 == 0 {
+            if rng.next_u32().is_multiple_of(8) {
                 let again = self.queue[0].clone();
                 self.queue.push_back(again);
             }
@@ -383,7 +383,7 @@ impl World {
         let rest = self.queue.split_off(self.queue.len().min(1));
         self.carry();
         self.queue.extend(rest);
-        if rng.next_u32() % 4 == 0 {
+        if rng.next_u32().is_multiple_of(4) {
             self.decide();
         }
     }
