@@ -208,24 +208,47 @@ fn everything(vaults: &[(u8, Votes)]) -> Vec<Evidence> {
 
 #[test]
 fn no_order_of_requests_certifies_two_blocks_at_one_height() {
-    // All nodes hostile, all vaults honest: every vault may be asked for every vote at any time, with everything that
-    // was ever signed as evidence (more evidence never allows less). Vaults are alike, so states are kept sorted. An
-    // adversary never gains by asking for nil, nor by a precommit that becomes nil: as evidence of a round any
-    // prevote does as well.
+    let found = search(3, |votes| votes.clone());
+    assert!(found.fork.is_none(), "a fork: {:#?}", found.fork);
+    // The search did reach decisions on either block.
+    assert!(found.decided.iter().all(|count| *count > 0) && found.states > 1000, "{found:?}");
+    println!("{} states, {:?} with a decision", found.states, found.decided);
+}
+
+#[test]
+fn the_search_finds_a_fork_where_vaults_forget_their_locks() {
+    let forgetful = |votes: &Votes| Votes { lock: None, ..votes.clone() };
+    assert!(search(2, forgetful).fork.is_some());
+}
+
+#[derive(Debug)]
+struct Search {
+    states: usize,
+    decided: [usize; 2],
+    fork: Option<Vec<Votes>>,
+}
+
+/// Every state that hostile nodes can bring honest vaults into. All nodes are hostile: every vault may be asked for
+/// every vote at any time, with everything that was ever signed as evidence (more evidence never allows less). Vaults
+/// are alike, so states are kept sorted. An adversary never gains by asking for nil, nor by a precommit that becomes
+/// nil: as evidence of a round any prevote does as well.
+fn search(rounds: u32, decides_as: impl Fn(&Votes) -> Votes) -> Search {
+    let slots: Vec<Slot> = (0..rounds).flat_map(|round| [(round, Prevote), (round, Precommit)]).collect();
     let mut seen: HashSet<u64> = HashSet::from([0]);
     let mut frontier = vec![0u64];
     let mut decided = [0, 0];
     while let Some(code) = frontier.pop() {
-        let vaults: Vec<(u8, Votes)> = (1..=5).map(|index| (index, decode(code, index))).collect();
+        let vaults: Vec<(u8, Votes)> = (1..=5).map(|index| (index, decode(&slots, code, index))).collect();
         let evidence = everything(&vaults);
         for (at, (index, votes)) in vaults.iter().enumerate() {
             if at > 0 && vaults[at - 1].1 == *votes {
                 continue;
             }
-            for slot in SLOTS {
+            let deciding = decides_as(votes);
+            for slot in slots.iter().copied().filter(|slot| votes.cast(*slot).is_none()) {
                 for block in [A, B] {
                     let asked = vote(slot.1, slot.0, Some(block));
-                    let decision = votes.decide(member(*index), sizes(), &asked, &evidence);
+                    let decision = deciding.decide(member(*index), sizes(), &asked, &evidence);
                     let Ok(Decision::Cast { vote, .. }) = decision else { continue };
                     let below = votes.mark().is_some_and(|mark| slot < mark);
                     if vote.block.is_none() && (below || slot.1 == Precommit) {
@@ -233,10 +256,12 @@ fn no_order_of_requests_certifies_two_blocks_at_one_height() {
                     }
                     let mut next: Vec<Votes> = vaults.iter().map(|(_, votes)| votes.clone()).collect();
                     next[at].record(&vote);
-                    let code = encode(&next);
+                    let code = encode(&slots, &next);
                     if seen.insert(code) {
-                        let blocks = certified(&next, 2);
-                        assert!(blocks.len() < 2, "a fork: {next:#?}");
+                        let blocks = certified(&next, rounds);
+                        if blocks.len() > 1 {
+                            return Search { states: seen.len(), decided, fork: Some(next) };
+                        }
                         if let Some(block) = blocks.first() {
                             decided[usize::from(*block == B)] += 1;
                         }
@@ -246,37 +271,34 @@ fn no_order_of_requests_certifies_two_blocks_at_one_height() {
             }
         }
     }
-    // The search did reach decisions on either block.
-    assert!(decided.iter().all(|count| *count > 0) && seen.len() > 1000, "{} states, {decided:?}", seen.len());
-    println!("{} states, {decided:?} with a decision", seen.len());
+    Search { states: seen.len(), decided, fork: None }
 }
 
-const SLOTS: [Slot; 4] = [(0, Prevote), (0, Precommit), (1, Prevote), (1, Precommit)];
-
-/// Two bits a slot, one byte a vault, vaults in rising order.
-fn encode(vaults: &[Votes]) -> u64 {
-    let mut bytes: Vec<u64> = vaults
+/// Two bits a slot, vaults in rising order; three rounds fill 60 bits.
+fn encode(slots: &[Slot], vaults: &[Votes]) -> u64 {
+    let mut codes: Vec<u64> = vaults
         .iter()
         .map(|votes| {
-            SLOTS.iter().fold(0, |byte, slot| {
-                let code = match votes.cast(*slot) {
+            slots.iter().fold(0, |code, slot| {
+                let cast = match votes.cast(*slot) {
                     None => 0,
                     Some(None) => 1,
                     Some(Some(block)) => 2 + u64::from(block == B),
                 };
-                byte << 2 | code
+                code << 2 | cast
             })
         })
         .collect();
-    bytes.sort_unstable();
-    bytes.iter().fold(0, |code, byte| code << 8 | byte)
+    codes.sort_unstable();
+    codes.iter().fold(0, |all, code| all << (2 * slots.len()) | code)
 }
 
-fn decode(code: u64, index: u8) -> Votes {
-    let byte = code >> (8 * (5 - u32::from(index))) & 0xff;
+fn decode(slots: &[Slot], code: u64, index: u8) -> Votes {
+    let bits = 2 * slots.len();
+    let mine = code >> (bits * (5 - usize::from(index)));
     let mut votes = Votes::new(HEIGHT);
-    for (at, slot) in SLOTS.iter().enumerate() {
-        match byte >> (2 * (3 - at)) & 3 {
+    for (at, slot) in slots.iter().enumerate() {
+        match mine >> (bits - 2 - 2 * at) & 3 {
             0 => {}
             cast => votes.record(&vote(slot.1, slot.0, [None, Some(A), Some(B)][cast as usize - 1])),
         }
