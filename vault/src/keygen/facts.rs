@@ -82,7 +82,7 @@ impl Keygen {
         let records = &self.tools.records;
         let forgotten = records.write(|change| {
             records.forget_rows(change, attempt.batch)?;
-            records.forget_shares(change, attempt.batch)?;
+            records.forget_shares(change, attempt.batch, record.keys)?;
             records.forget_batch(change, attempt.batch)
         });
         forgotten.map_err(refused)?;

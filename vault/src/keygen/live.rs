@@ -335,7 +335,7 @@ impl Live {
             }
             let (records, batch) = (&tools.records, self.attempt.batch);
             let write = records.write(|change| {
-                change.put(records.tables.shares, &batch.to_be_bytes(), &value)?;
+                records.put_shares(change, batch, record.keys, &value)?;
                 records.put_batch(change, batch, &record)
             });
             write.map_err(refused)?;

@@ -10,7 +10,7 @@ use super::records::BatchRecord;
 use super::{Keygen, MAX_LATE, join, refused};
 
 /// One member's requests make this vault read a batch's rows again at most so often, in milliseconds.
-const HELP_EVERY: u64 = 1_000;
+const HELP_EVERY: u64 = 2_000;
 
 impl Keygen {
     pub(super) fn on_envelope(&mut self, envelope: Envelope, now: u64) -> Result<Progress, Deny> {

@@ -163,8 +163,30 @@ impl Records {
         change.delete(self.tables.batches, &batch.to_be_bytes()).map(|_| ())
     }
 
-    pub(super) fn forget_shares(&self, change: &mut Change<'_>, batch: u64) -> Result<(), StoreError> {
-        change.delete(self.tables.shares, &batch.to_be_bytes()).map(|_| ())
+    /// Stores a batch's sealed shares, `keys` of them, where none are stored.
+    pub(super) fn put_shares(
+        &self,
+        change: &mut Change<'_>,
+        batch: u64,
+        keys: u16,
+        sealed: &[u8],
+    ) -> Result<(), StoreError> {
+        let count = read_count(change.get(self.tables.shares, COUNT)?)?.saturating_add(keys.into());
+        change.put(self.tables.shares, &batch.to_be_bytes(), sealed)?;
+        change.put(self.tables.shares, COUNT, &count.to_be_bytes())
+    }
+
+    pub(super) fn forget_shares(&self, change: &mut Change<'_>, batch: u64, keys: u16) -> Result<(), StoreError> {
+        if change.delete(self.tables.shares, &batch.to_be_bytes())? {
+            let count = read_count(change.get(self.tables.shares, COUNT)?)?.saturating_sub(keys.into());
+            change.put(self.tables.shares, COUNT, &count.to_be_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Shares that are stored.
+    pub(super) fn count_shares(&self) -> Result<u64, StoreError> {
+        self.read(|view| read_count(view.get(self.tables.shares, COUNT)?))
     }
 }
 
@@ -172,6 +194,14 @@ impl BatchRecord {
     pub(super) fn new(attempt: u32, keys: u16) -> Self {
         Self { attempt, keys, qualified: None, stored: false, derived: None, acked: None, done: false }
     }
+}
+
+/// Beside the batches, whose keys have 8 bytes: how many shares there are.
+const COUNT: &[u8] = b"count";
+
+fn read_count(value: Option<&[u8]>) -> Result<u64, StoreError> {
+    let Some(value) = value else { return Ok(0) };
+    value.try_into().map(u64::from_be_bytes).map_err(|_| DAMAGED)
 }
 
 const DAMAGED: StoreError = StoreError::Damaged("key generation");

@@ -114,19 +114,12 @@ impl ShareStore {
         if opens(out, commitment) { Ok(()) } else { Err(ShareError::Mismatch) }
     }
 
-    /// Shares stored of acknowledged batches; the work grows with the number of batches.
+    /// Shares that are stored, those of batches that are not published yet included.
     ///
     /// # Errors
     /// The database fails or is damaged.
     pub fn count(&self) -> Result<u64, StoreError> {
-        let mut count = 0u64;
-        self.records.read(|view| {
-            view.each(self.records.tables.shares, &[], |_, value| {
-                count += value.len().saturating_sub(HEAD).checked_div(RECORD_LEN).unwrap_or(0) as u64;
-                Ok(true)
-            })
-        })?;
-        Ok(count)
+        self.records.count_shares()
     }
 }
 
@@ -140,9 +133,6 @@ impl From<ShareError> for Deny {
         }
     }
 }
-
-/// version | attempt | keys | sealed data key.
-const HEAD: usize = 1 + 4 + 2 + SealedKey::LENGTH;
 
 /// The value that stores a batch's shares: one operation of the device, a data key that nothing else is sealed with.
 pub(super) fn seal(tools: &mut Tools, attempt: Attempt, shares: &Shares) -> Result<Vec<u8>, Deny> {

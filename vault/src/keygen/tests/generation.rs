@@ -160,6 +160,24 @@ fn a_fact_is_believed_only_under_its_certified_root_and_config() {
 }
 
 #[test]
+fn an_attempt_abandoned_after_its_shares_were_stored_leaves_none() {
+    let mut world = World::new();
+    world.qualifies = false;
+    world.open(0, 0);
+    world.run();
+    world.qualifies = true;
+    world.run_log_only();
+    assert_eq!(world.shares(1).count().unwrap(), u64::from(KEYS));
+    world.queue.clear();
+    world.open(0, 1);
+    assert_eq!(world.shares(1).count().unwrap(), 0);
+    world.run();
+    assert_eq!(world.acks(0), 0b11111);
+    assert_eq!(world.shares(1).count().unwrap(), u64::from(KEYS));
+    check_shares(&mut world, 0, &[3, 4, 5]);
+}
+
+#[test]
 fn an_abandoned_attempt_is_destroyed_and_does_not_come_back() {
     let mut world = World::new();
     world.qualifies = false;
@@ -174,6 +192,7 @@ fn an_abandoned_attempt_is_destroyed_and_does_not_come_back() {
     let first = crate::keygen::records::Records::open(&world.member(1).store).unwrap();
     assert!(first.rows(Attempt { batch: 0, attempt: 0 }).unwrap().is_empty());
     check_shares(&mut world, 0, &[1, 2, 3]);
+    assert_eq!(world.shares(1).count().unwrap(), u64::from(KEYS));
     let (header, proven) = world.header(0, &old);
     assert_eq!(world.keygen(1).handle_batch(&header, 0, &proven), Err(Deny::Stale));
 }
