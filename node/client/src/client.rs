@@ -142,7 +142,7 @@ impl Client {
         let asking = |member| reveal::one(self.http.clone(), Arc::clone(&reveal), member);
         let Answers { good, faults } = ask(&order, k, self.options.hedge, asking, |good| good.len() >= k).await;
         if good.len() < k {
-            return Err(self.too_few("shares", good.len(), k, faults));
+            return Err(Error::too_few(self.network.sizes, "shares", good.len(), k, faults));
         }
         let mut all_faults = committed.faults.clone();
         all_faults.extend(faults);
@@ -168,7 +168,9 @@ impl Client {
                 let order = self.shuffled()?;
                 let answers = ask(&order, 1, self.options.hedge, asking, |good| !good.is_empty()).await;
                 let found = answers.good.into_iter().next().map(|(_, founding)| founding);
-                found.ok_or_else(|| self.too_few("the network's founding file", 0, 1, answers.faults))
+                found.ok_or_else(|| {
+                    Error::too_few(self.network.sizes, "the network's founding file", 0, 1, answers.faults)
+                })
             })
             .await
     }
@@ -198,7 +200,7 @@ impl Client {
         let answers = ask(&order, 1, self.options.hedge_assign, asking, |good| !good.is_empty()).await;
         match answers.good.into_iter().next() {
             Some((_, key)) => Ok((key, true)),
-            None => Err(self.too_few("a key was not assigned", 0, 1, answers.faults)),
+            None => Err(Error::too_few(self.network.sizes, "a key was not assigned", 0, 1, answers.faults)),
         }
     }
 
@@ -220,7 +222,7 @@ impl Client {
         match key {
             Some(key) => Ok(Some(key)),
             None if denials >= k => Ok(None),
-            None => Err(self.too_few("lookups", denials, k, answers.faults)),
+            None => Err(Error::too_few(self.network.sizes, "lookups", denials, k, answers.faults)),
         }
     }
 
@@ -250,19 +252,6 @@ impl Client {
         let mut members = self.network.members.clone();
         random::shuffle(&mut members)?;
         Ok(members)
-    }
-
-    /// When so many members refuse with the same words that a threshold is out of reach, the words are the reason.
-    fn too_few(&self, what: &'static str, got: usize, needed: usize, faults: Vec<Fault>) -> Error {
-        let sizes = self.network.sizes;
-        let common = faults.iter().find(|fault| {
-            let same = faults.iter().filter(|other| other.what == fault.what).count();
-            fault.what.starts_with("it refuses: ") && same > sizes.n() - sizes.k()
-        });
-        match common.map(|fault| fault.what.trim_start_matches("it refuses: ").to_owned()) {
-            Some(words) => Error::Refused(words, faults),
-            None => Error::TooFew { what, got, needed, faults },
-        }
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) async fn commit(http: &Http, network: &Network, wanted: Wanted) -> Re
         }
     }
     let what = "no quorum of receipts, so the token was not revealed";
-    Err(Error::TooFew { what, got: done.receipts.len(), needed, faults: done.faults })
+    Err(Error::too_few(network.sizes, what, done.receipts.len(), needed, done.faults))
 }
 
 async fn one(http: Http, network: Network, wanted: Wanted, member: Member) -> Result<(Index, Value), Fault> {

@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use torus_statement::Sizes;
+
+/// How a fault begins whose words are the member's.
+pub(crate) const REFUSES: &str = "it refuses: ";
+
 /// A member that did not do its part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -63,6 +68,20 @@ impl fmt::Display for Listed<'_> {
 }
 
 impl Error {
+    /// Too few members did what was asked. When so many refuse with the same words that there can't be enough, the
+    /// words are the reason.
+    pub(crate) fn too_few(sizes: Sizes, what: &'static str, got: usize, needed: usize, faults: Vec<Fault>) -> Self {
+        let spare = sizes.n().saturating_sub(needed.max(sizes.k()));
+        let common = faults.iter().find(|fault| {
+            let same = faults.iter().filter(|other| other.what == fault.what).count();
+            fault.what.starts_with(REFUSES) && same > spare
+        });
+        match common.map(|fault| fault.what.trim_start_matches(REFUSES).to_owned()) {
+            Some(words) => Self::Refused(words, faults),
+            None => Self::TooFew { what, got, needed, faults },
+        }
+    }
+
     /// The faults of members that led here.
     pub fn faults(&self) -> &[Fault] {
         match self {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::error::Fault;
+use crate::error::{Fault, REFUSES};
 use crate::http::Http;
 use crate::network::Member;
 
@@ -48,7 +48,7 @@ pub(crate) fn printable(text: &str) -> String {
 impl CallError {
     pub(crate) fn fault(self, member: &Member) -> Fault {
         let what = match self {
-            Self::Rpc(text) => format!("it refuses: {text}"),
+            Self::Rpc(text) => format!("{REFUSES}{text}"),
             Self::Other(text) => text,
         };
         fault(member, what)
