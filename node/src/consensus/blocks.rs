@@ -20,8 +20,8 @@ const PER_ROUND: usize = 2;
 const TRIES_PER_ROUND: u8 = 4;
 /// Most blocks of one height.
 const PER_HEIGHT: usize = 64;
-/// Most blocks of heights that this node has not reached.
-const AHEAD: usize = 16;
+/// Most blocks of one proposer that are held for the height after this one; those of later heights are not held.
+const AHEAD: usize = 2;
 
 /// A valid block of the height above the tip.
 pub(super) struct Known {
@@ -131,8 +131,9 @@ impl Blocks {
             return Ok(Offered::Refused);
         }
         if height > self.height {
-            let known = self.ahead.iter().any(|(other, _)| other.message == proposal.message);
-            if !known && self.ahead.len() < AHEAD {
+            let by_him = self.ahead.iter().filter(|(other, _)| other.message.proposer == proposal.message.proposer);
+            let known = by_him.clone().any(|(other, _)| other.message == proposal.message);
+            if !known && by_him.count() < AHEAD && height == self.height.saturating_add(1) {
                 self.ahead.push((proposal, bytes));
             }
             return Ok(Offered::Ahead);
