@@ -189,7 +189,8 @@ impl Client {
             let (verifier, id) = (verifier.clone(), id.clone());
             async move {
                 let params = json!({"verifier": verifier.as_str(), "verifier_id": id.as_str()});
-                call(&http, &member, "KeyAssign", params).await.map_err(|e| e.fault(&member))?;
+                // Assigns; the older KeyAssign tells failures by HTTP status, without words.
+                call(&http, &member, "GetPubKeyOrKeyAssign", params).await.map_err(|e| e.fault(&member))?;
                 match certified::lookup(http, config, verifier, id, member.clone()).await? {
                     Said::Key(key) => Ok(*key),
                     Said::Unassigned => Err(crate::rpc::fault(&member, "it assigned a key but cannot prove it")),

@@ -11,7 +11,7 @@ use crate::error::{Error, Fault};
 use crate::http::Http;
 use crate::network::{Member, Network};
 use crate::random;
-use crate::rpc::{call, fault};
+use crate::rpc::{call_patiently, fault};
 
 /// A quorum's receipts.
 pub(crate) struct Committed {
@@ -74,7 +74,7 @@ async fn one(http: Http, network: Network, wanted: Wanted, member: Member) -> Re
         "temppuby": hex_of(y),
         "verifieridentifier": wanted.verifier.as_str(),
     });
-    let result = call(&http, &member, "CommitmentRequest", params).await.map_err(|e| e.fault(&member))?;
+    let result = call_patiently(&http, &member, "CommitmentRequest", params).await.map_err(|e| e.fault(&member))?;
     match check(&network, &wanted, &member, &result) {
         Ok(()) => Ok((member.index, result)),
         Err(what) => Err(fault(&member, what)),

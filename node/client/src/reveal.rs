@@ -12,7 +12,7 @@ use crate::certified::Key;
 use crate::error::Fault;
 use crate::http::Http;
 use crate::network::Member;
-use crate::rpc::{call, fault};
+use crate::rpc::{call_patiently, fault};
 use crate::secret::{Sealed, Share, TemporaryKey};
 use crate::token::Token;
 
@@ -67,7 +67,7 @@ pub(crate) async fn one(http: Http, reveal: Arc<Reveal>, member: Member) -> Resu
         }],
         "one_key_flow": true,
     });
-    let result = call(&http, &member, "GetShareOrKeyAssign", params).await.map_err(|e| e.fault(&member))?;
+    let result = call_patiently(&http, &member, "GetShareOrKeyAssign", params).await.map_err(|e| e.fault(&member))?;
     check(&reveal, &member, &result).map_err(|what| fault(&member, what))
 }
 

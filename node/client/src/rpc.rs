@@ -1,5 +1,7 @@
 //! One JSON-RPC call to one member.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::error::{Fault, REFUSES};
@@ -11,8 +13,35 @@ use crate::network::Member;
 pub(crate) enum CallError {
     /// It answered with a JSON-RPC error, whose text is for the user.
     Rpc(String),
+    /// It asks to be asked again in a moment.
+    Busy(String),
     /// It did not answer, or not as it must.
     Other(String),
+}
+
+/// How often a busy member is asked.
+const ATTEMPTS: u32 = 4;
+/// How long to wait before a busy member is asked again; doubled each time.
+const PAUSE: Duration = Duration::from_millis(300);
+/// What a member says that has no time now.
+const BUSY: [&str; 2] = ["The network is busy", "Too many logins"];
+
+/// The result of a method that may be asked again: a member that is busy is, a few times.
+pub(crate) async fn call_patiently(
+    http: &Http,
+    member: &Member,
+    method: &str,
+    params: Value,
+) -> Result<Value, CallError> {
+    let mut pause = PAUSE;
+    for _ in 1..ATTEMPTS {
+        match call(http, member, method, params.clone()).await {
+            Err(CallError::Busy(_)) => tokio::time::sleep(pause).await,
+            done => return done,
+        }
+        pause *= 2;
+    }
+    call(http, member, method, params).await
 }
 
 /// The result of a method.
@@ -21,8 +50,9 @@ pub(crate) async fn call(http: &Http, member: &Member, method: &str, params: Val
     let answer = http.post_json(&member.endpoint, body.to_string().into_bytes()).await.map_err(CallError::Other)?;
     if !(200..300).contains(&answer.status) {
         let why = match answer.status {
-            429 => "it limits requests from here (HTTP 429): wait a little".to_owned(),
-            502..=504 => format!("it cannot serve this now (HTTP {})", answer.status),
+            429 => return Err(CallError::Busy("it limits requests from here (HTTP 429): wait a little".to_owned())),
+            503 => return Err(CallError::Busy("it has too many requests (HTTP 503): wait a little".to_owned())),
+            502 | 504 => format!("it cannot serve this now (HTTP {})", answer.status),
             status => format!("it answers HTTP {status}"),
         };
         return Err(CallError::Other(why));
@@ -32,7 +62,9 @@ pub(crate) async fn call(http: &Http, member: &Member, method: &str, params: Val
     if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
         let text = |name: &str| error.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let text = text("data").or_else(|| text("message")).unwrap_or("an error without text");
-        return Err(CallError::Rpc(printable(text)));
+        let text = printable(text);
+        let busy = BUSY.iter().any(|words| text.starts_with(words));
+        return Err(if busy { CallError::Busy(format!("{REFUSES}{text}")) } else { CallError::Rpc(text) });
     }
     match value.get_mut("result").map(Value::take) {
         Some(result) if !result.is_null() => Ok(result),
@@ -49,7 +81,7 @@ impl CallError {
     pub(crate) fn fault(self, member: &Member) -> Fault {
         let what = match self {
             Self::Rpc(text) => format!("{REFUSES}{text}"),
-            Self::Other(text) => text,
+            Self::Busy(text) | Self::Other(text) => text,
         };
         fault(member, what)
     }

@@ -67,7 +67,7 @@ impl TemporaryKey {
         mac.verify_slice(&sealed.mac).ok()?;
 
         let mut plain = Zeroizing::new(sealed.ciphertext.clone());
-        if plain.is_empty() || plain.len() % 16 != 0 {
+        if plain.is_empty() || !plain.len().is_multiple_of(16) {
             return None;
         }
         let mut cipher = cbc::Decryptor::<aes::Aes256>::new_from_slices(cipher_key, &sealed.iv).ok()?;

@@ -1,4 +1,5 @@
 //! Logins against five members in one process: the node's own interface over members of which some misbehave.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's helpers fail by panicking")]
 
 // Built in rather than linked, so that the client's tests need neither the engine nor libp2p. The interface's own tests
 // come along; they are quick.
@@ -344,6 +345,20 @@ async fn slow_members_are_overtaken() {
     let done = login(&client, "alice").await.unwrap();
     assert_eq!((done.private.bytes(), done.members), (&small(1), vec![3, 4, 5]));
     assert!(started.elapsed() < Duration::from_secs(15), "a slow member was waited for");
+}
+
+#[tokio::test]
+async fn a_busy_member_is_asked_again() {
+    // Every second answer that matters.
+    let bend: Bend = |method, answer| {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let matters = matches!(method, "CommitmentRequest" | "GetShareOrKeyAssign");
+        if matters && COUNT.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            *answer = json!({"error": {"code": -32603, "message": "Internal error", "data": "The network is busy. x"}});
+        }
+    };
+    let five = Five::start(&[5], &[(3, bend)]);
+    assert_eq!(login(&five.client(), "alice").await.unwrap().private.bytes(), &small(1));
 }
 
 #[tokio::test]

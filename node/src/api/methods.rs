@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use torus_statement::text::{VerifierId, VerifierName};
-use torus_statement::{Point, Policy, Wire, keccak256, sha256};
+use torus_statement::{Point, Policy, Sizes, Wire, keccak256, sha256};
 
 use super::backend::{AssignError, Backend, Found, ReleaseInput};
 use super::encode;
@@ -72,6 +72,11 @@ impl Api {
             // Old clients ask the next member on 502 alone.
             let status = if matches!(call, Call::KeyAssign(_)) { 502 } else { 429 };
             return Outcome::Status(status, Some(1));
+        }
+        if matches!(call, Call::Share(_) | Call::KeyAssign(_)) && !first_generation(self.backend.config().sizes()) {
+            return Outcome::Error(RpcError::not_served(
+                "clients of the first generation with so many members. Use torus.js 9 or later",
+            ));
         }
         let answer = match call {
             Call::Ping => Ok(json!({"message": encode::address(&self.backend.identity())})),
@@ -277,6 +282,12 @@ impl Api {
         }
         Err(RpcError::internal("Too many logins with this verifier. Try again in a few seconds."))
     }
+}
+
+/// Clients of the first generation stop at 3*floor(n/4)+1 receipts and read members' indices as hex digits: where that
+/// is below the quorum, or an index has two digits, none of their logins could succeed.
+pub(super) const fn first_generation(sizes: Sizes) -> bool {
+    sizes.n() / 4 * 3 + 1 >= sizes.q() && sizes.n() <= 9
 }
 
 /// The id as the mapping knows it.

@@ -7,7 +7,7 @@ use torus_ipc::Deny;
 
 use super::super::error::{Outcome, RpcError};
 use super::super::limit::{Buckets, Limits, Rate, caller_key};
-use super::super::methods::{Api, Caller};
+use super::super::methods::{Api, Caller, first_generation};
 use super::super::params::Call;
 use super::double::{Mood, NOW};
 use super::golden::{CALLER, Fixture, commitment, login, token};
@@ -255,6 +255,13 @@ async fn a_refused_token_is_recognised_by_clients_and_can_be_tried_again() {
     assert_eq!(error["code"], json!(-32602));
     fixture.members[0].become_(Mood::Honest);
     fixture.result(1, "GetShareOrKeyAssign", login(&token, ALICE, receipts)).await;
+}
+
+#[test]
+fn clients_that_stop_below_the_quorum_are_not_led_on() {
+    let served = |n, k, t| first_generation(torus_statement::Sizes::new(n, k, t).unwrap());
+    assert!(served(5, 3, 1) && served(9, 5, 2));
+    assert!(!served(6, 4, 1), "four receipts where five are needed");
 }
 
 #[test]
