@@ -9,7 +9,7 @@ use torus_statement::dkg::{Attempt, CertifiedDealing, KeyIndex, published_digest
 use torus_statement::state::{Allowance, Assignment, BatchEntry, MemberEntry, Phase, Supply};
 use torus_statement::text::VerifierName;
 use torus_statement::transaction::MAX_TRANSACTION;
-use torus_statement::{Body, EpochConfig, Hash, Index, Signature, Transaction, Wire};
+use torus_statement::{Body, EpochConfig, Hash, Index, Signature, Transaction};
 
 use crate::allowance::Rates;
 use crate::error::Failed;
@@ -30,6 +30,9 @@ pub fn authenticate(config: &EpochConfig, transaction: &Transaction) -> Result<(
     let keys = config.member(transaction.sender).ok_or(Reject::Sender)?;
     let Transaction { config, sender, sequence, body, signature } = transaction;
     let preimage = Transaction::preimage(config, *sender, *sequence, body);
+    if preimage.len().saturating_add(signature.len()) > MAX_TRANSACTION {
+        return Err(Reject::Size);
+    }
     let key = VerifyingKey::from_bytes(&keys.p2p).map_err(|_| Reject::Signature)?;
     key.verify_strict(&preimage, &NodeSignature::from_bytes(signature)).map_err(|_| Reject::Signature)
 }
@@ -44,9 +47,6 @@ pub fn admit<R: StateReader>(
     // First what a stranger can make this node compute: one signature.
     if let Err(reject) = authenticate(config, transaction) {
         return Ok(Err(reject));
-    }
-    if transaction.to_bytes().len() > MAX_TRANSACTION {
-        return Ok(Err(Reject::Size));
     }
     let effect = effect(view, config, at, transaction)?;
     Ok(effect.and_then(|_| vaults_signed(config, transaction, view)))

@@ -216,8 +216,11 @@ fn strangers_and_nonsense_never_enter_the_mempool() {
     let mut stranger = good.clone();
     stranger.sender = at(9);
     assert!(refused(&stranger.to_bytes()).contains("no member"));
-    assert!(refused(&good.to_bytes()[1..]).contains("bytes"));
-    assert!(refused(&[]).contains("bytes"));
+    // One byte off, and every other cut: none is a transaction.
+    refused(&good.to_bytes()[1..]);
+    for end in 0..good.to_bytes().len() {
+        refused(&good.to_bytes()[..end]);
+    }
     assert!(refused(&vec![0; 1 << 20]).contains("large"));
     assert!(refused(&world.net.transaction(3, 2, assign("nobody", "x")).to_bytes()).contains("verifier"));
     // A proposal that a quorum did not sign costs its sender's node nothing but its signature, and waits nowhere.

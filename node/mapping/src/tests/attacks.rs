@@ -3,6 +3,7 @@
 use torus_statement::config::Buffer;
 use torus_statement::dkg::{CertifiedDealing, KeyIndex};
 use torus_statement::state::{Phase, key};
+use torus_statement::transaction::MAX_TRANSACTION;
 use torus_statement::{Body, TimeConstants, Transaction};
 
 use super::net::{Net, assign, at, attempt, dealing_of, name, user};
@@ -233,6 +234,14 @@ fn a_transaction_counts_once_and_only_from_its_sender() {
     ];
     assert_eq!(chain.block(&altered).results, expected);
     assert_eq!(chain.block(&[good]).results, [Ok(())]);
+}
+
+#[test]
+fn a_transaction_above_the_bound_is_refused_before_it_is_looked_at() {
+    let mut chain = Chain::filled(BUFFER);
+    let body = Body::Keys { attempt: attempt(0, 0), published: vec![0; MAX_TRANSACTION], signatures: vec![] };
+    let large = chain.signed(1, body);
+    assert_eq!(chain.block(&[large]).results, [Err(Reject::Size)]);
 }
 
 #[test]
