@@ -96,6 +96,17 @@ impl Guards {
         change.put(store.meta(), KEY, &self.to_bytes())
     }
 
+    /// The later of two in every respect.
+    fn later(&self, other: &Self) -> Self {
+        Self {
+            floor: self.floor.max(other.floor),
+            not_before: self.not_before.max(other.not_before),
+            receipts_from: self.receipts_from.max(other.receipts_from),
+            start_pending: self.start_pending && other.start_pending,
+            epoch_pending: self.epoch_pending && other.epoch_pending,
+        }
+    }
+
     const fn asks(&self) -> bool {
         self.start_pending || self.epoch_pending
     }
@@ -145,12 +156,13 @@ impl Timekeeper {
         Ok(Now { time, guards: next, own })
     }
 
-    /// Makes the floor durable, in a transaction of the caller's.
+    /// Makes the guards of a moment durable, in a transaction of the caller's. Moments may come in any order.
     ///
     /// # Errors
     /// The store fails.
-    pub fn keep(&self, change: &mut Change<'_>) -> Result<(), StoreError> {
-        self.lock().save(change, &self.store)
+    pub fn keep(&self, change: &mut Change<'_>, guards: &Guards) -> Result<(), StoreError> {
+        let known = stored(change.get(self.store.meta(), KEY)?)?;
+        guards.later(&known).save(change, &self.store)
     }
 
     /// The guards as they are, and the operating system's clock.
@@ -254,6 +266,19 @@ mod tests {
         guards.at(T, T, T, &TIMES).unwrap();
         assert_eq!(guards.not_before, T + 60_000);
         assert_eq!(Guards { not_before: 1001, ..guards }.not_before_seconds(), 2);
+    }
+
+    #[test]
+    fn moments_kept_in_another_order_take_nothing_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let keeper = Timekeeper::new(store.clone(), TIMES, T, || T).unwrap();
+        let first = keeper.now(T).unwrap();
+        let later = Guards { floor: T + 5, not_before: T + 7, ..first.guards };
+        for guards in [later, first.guards] {
+            store.write(|change| keeper.keep(change, &guards)).unwrap();
+        }
+        assert_eq!(Timekeeper::new(store, TIMES, T, || T).unwrap().look().0, later);
     }
 
     #[test]

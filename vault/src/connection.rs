@@ -56,30 +56,44 @@ pub struct Outgoing {
 
 /// Where an answer goes.
 pub struct Reply {
-    /// The connection that asked.
-    pub connection: Arc<Connection>,
-    /// The writer.
-    pub writer: SyncSender<Outgoing>,
-    /// The request's number.
-    pub id: u64,
-    /// Its place among the requests in flight.
-    pub place: Option<Place>,
+    connection: Arc<Connection>,
+    writer: Option<SyncSender<Outgoing>>,
+    id: u64,
+    place: Option<Place>,
 }
 
 impl Reply {
+    /// The way back for request `id` of a connection, with its place among those in flight.
+    pub const fn new(connection: Arc<Connection>, writer: SyncSender<Outgoing>, id: u64, place: Option<Place>) -> Self {
+        Self { connection, writer: Some(writer), id, place }
+    }
+
     /// Queues the answer. A node that leaves a thousand answers unread loses its connection.
-    pub fn send(self, answer: Result<Response, Deny>) {
+    pub fn send(mut self, answer: Result<Response, Deny>) {
+        self.answer(answer);
+    }
+
+    fn answer(&mut self, answer: Result<Response, Deny>) {
+        // Taken, so that no second answer follows.
+        let Some(writer) = self.writer.take() else { return };
         let response = answer.unwrap_or_else(Response::Denied);
         let frames = encode(self.id, &response).or_else(|error| {
             crate::alarm!("an answer does not fit a message: {error}");
             encode(self.id, &Response::Denied(Deny::Malformed))
         });
         let Ok(frames) = frames else { return };
-        let outgoing = Outgoing { connection: self.connection.clone(), frames, _place: self.place };
-        if let Err(TrySendError::Full(_)) = self.writer.try_send(outgoing) {
+        let outgoing = Outgoing { connection: self.connection.clone(), frames, _place: self.place.take() };
+        if let Err(TrySendError::Full(_)) = writer.try_send(outgoing) {
             crate::warning!("the node does not read its answers: connection closed");
             self.connection.close();
         }
+    }
+}
+
+impl Drop for Reply {
+    /// A request whose worker failed is refused, not left without an answer.
+    fn drop(&mut self) {
+        self.answer(Err(Deny::Device));
     }
 }
 

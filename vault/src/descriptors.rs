@@ -80,6 +80,8 @@ pub fn stop_signal() -> io::Result<OwnedFd> {
         if libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) != 0 {
             return Err(io::Error::last_os_error());
         }
+        // A file at its size limit is an error of that write, not the end of the vault.
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
         let fd = libc::signalfd(-1, &set, libc::SFD_CLOEXEC);
         if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
     }

@@ -116,7 +116,7 @@ pub fn run(options: &Options, listener: &UnixListener, stop: &OwnedFd) -> Result
     if boot.standing == Standing::Behind || pending.start_pending || pending.epoch_pending {
         crate::info!("stopped; the next start begins with guards");
     } else {
-        member.store.write(|change| member.keeper.keep(change))?;
+        member.store.write(|change| member.keeper.keep(change, &pending))?;
         boot::close(&member.store, &boot)?;
         crate::info!("stopped cleanly");
     }

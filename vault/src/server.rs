@@ -125,7 +125,7 @@ impl Server {
     }
 
     fn take(&self, connection: &Arc<Connection>, greeted: &mut bool, id: u64, bytes: &[u8]) -> Result<(), Ended> {
-        let reply = |place| Reply { connection: connection.clone(), writer: self.writer.clone(), id, place };
+        let reply = |place| Reply::new(connection.clone(), self.writer.clone(), id, place);
         let request = match Request::from_bytes(bytes) {
             Ok(request) => request,
             // Its frame was sound: only this request is lost.

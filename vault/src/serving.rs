@@ -178,7 +178,7 @@ impl Users {
                     None => Err(Deny::Verifier),
                 });
             }
-            member.keeper.keep(change)?;
+            member.keeper.keep(change, &now.guards)?;
             Ok(entries)
         });
         let entries = written.map_err(|error| {

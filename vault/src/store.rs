@@ -20,6 +20,8 @@ pub const MAX_KEY: usize = 511;
 const MAP_SIZE: usize = 32 << 30;
 const MAX_TABLES: u32 = 32;
 const MAX_READERS: u32 = 126;
+/// No space, no quota, a file at its limit.
+const FULL: [i32; 3] = [libc::ENOSPC, libc::EDQUOT, libc::EFBIG];
 const META: &str = "meta";
 const SCHEMA_KEY: &[u8] = b"schema";
 
@@ -41,6 +43,9 @@ pub enum StoreError {
     /// The disk took no more.
     #[error("the disk is full: nothing was stored")]
     Full,
+    /// The disk took a part of a write only, as it does when it is almost full.
+    #[error("the disk took only a part of a write (it is full, or damaged): nothing was stored")]
+    Partial,
     /// A record is not what this build writes.
     #[error("a record of {0} is damaged")]
     Damaged(&'static str),
@@ -254,8 +259,9 @@ impl From<heed::Error> for StoreError {
     fn from(error: heed::Error) -> Self {
         match error {
             heed::Error::Mdb(MdbError::MapFull) => Self::Full,
-            heed::Error::Io(source) if source.raw_os_error() == Some(libc::ENOSPC) => Self::Full,
-            heed::Error::Io(source) if source.raw_os_error() == Some(libc::EDQUOT) => Self::Full,
+            heed::Error::Io(source) if source.raw_os_error().is_some_and(|code| FULL.contains(&code)) => Self::Full,
+            // LMDB's name for a write that came out short.
+            heed::Error::Io(source) if source.raw_os_error() == Some(libc::EIO) => Self::Partial,
             other => Self::Database(other),
         }
     }
@@ -347,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_told_by_its_name() {
-        for code in [libc::ENOSPC, libc::EDQUOT] {
+        for code in FULL {
             let error = heed::Error::Io(io::Error::from_raw_os_error(code));
             assert!(matches!(StoreError::from(error), StoreError::Full));
         }

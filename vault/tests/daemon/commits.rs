@@ -109,3 +109,67 @@ fn outside_the_certified_band_nothing_is_committed() {
     assert!(status(&mut node).clock);
     receipt(&network, &mut node, &ask([1; 32], 1, "demo"));
 }
+
+#[test]
+fn two_keys_that_race_for_one_hash_never_both_get_it() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let vault = rig.start(&network.file.hash(), None);
+    let (mut node, _) = vault.node();
+    // Sent without waiting, so that the workers' groups meet: key 1 and key 2 ask for the same 40 hashes.
+    let mut sent = Vec::new();
+    for token in 0..40u8 {
+        for key in if token % 2 == 0 { [1, 2] } else { [2, 1] } {
+            sent.push((node.send(&ask([token; 32], key, "demo")), token));
+        }
+    }
+    let mut winners = [0; 40];
+    for _ in 0..sent.len() {
+        let (id, answer) = node.next_answer().unwrap();
+        let (_, token) = sent.iter().find(|(sent, _)| *sent == id).unwrap();
+        match answer {
+            Response::Receipt(_) => winners[usize::from(*token)] += 1,
+            Response::Denied(deny) => assert_eq!(deny, Deny::Held),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(winners, [1; 40]);
+}
+
+#[test]
+fn on_a_full_disk_commitments_are_refused_and_none_that_was_answered_is_lost() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let genesis = network.file.hash();
+    // Files end at 256 blocks of 512 bytes: the store meets the same errors as on a full disk.
+    let vault = rig.start_after("ulimit -f 256;", &genesis, None);
+    let (mut node, _) = vault.node();
+    let mut answered = Vec::new();
+    let full = (0..2000u32).any(|number| {
+        let request = ask(keccak256(&number.to_be_bytes()), 1, "demo");
+        match node.ask(&request) {
+            Response::Receipt(receipt) => answered.push((request, receipt.data)),
+            Response::Denied(deny) => {
+                assert_eq!(deny, Deny::Store);
+                return true;
+            }
+            other => panic!("{other:?}"),
+        }
+        false
+    });
+    assert!(full && answered.len() > 10, "{} answered", answered.len());
+    assert!(vault.log().contains("nothing was stored"), "{}", vault.log());
+    // It still serves what needs no room, and is whole after a kill.
+    assert!(status(&mut node).device);
+    vault.kill();
+    let vault = rig.start(&genesis, None);
+    let (mut node, _) = vault.node();
+    for (request, data) in &answered {
+        let again = until(Duration::from_secs(20), || match node.ask(request) {
+            Response::Denied(Deny::Settling) => None,
+            Response::Receipt(receipt) => Some(receipt.data),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(again, *data);
+    }
+}

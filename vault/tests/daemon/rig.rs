@@ -94,6 +94,11 @@ impl Rig {
 
     /// Starts the vault; the node's uid is that of this process unless said.
     pub(crate) fn start(&self, genesis: &Hash, uid: Option<u32>) -> Running {
+        self.start_after("", genesis, uid)
+    }
+
+    /// Starts it after a word of the shell, as a limit on its resources.
+    pub(crate) fn start_after(&self, first: &str, genesis: &Hash, uid: Option<u32>) -> Running {
         let socket = self.path("vault.sock");
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).unwrap();
@@ -101,11 +106,9 @@ impl Rig {
         let uid = uid.unwrap_or_else(own_uid).to_string();
         let vault = self.command("run");
         // The launcher's part: the listening socket becomes descriptor 3.
+        let script = format!("exec 3<&0 0</dev/null; {first} exec \"$@\"");
         let mut command = Command::new("sh");
-        command
-            .args(["-c", "exec 3<&0 0</dev/null; exec \"$@\"", "sh"])
-            .arg(vault.get_program())
-            .args(vault.get_args());
+        command.args(["-c", &script, "sh"]).arg(vault.get_program()).args(vault.get_args());
         command.arg("--network-file").arg(self.path("network.torus"));
         command.args(["--genesis", &hex(genesis), "--node-uid", &uid]);
         command.env("SOFTHSM2_CONF", self.path("softhsm.conf")).env("LISTEN_FDS", "1").env_remove("LISTEN_PID");
