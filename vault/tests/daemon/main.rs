@@ -8,3 +8,4 @@ mod reveals;
 mod rig;
 mod starts;
 mod votes;
+mod whole;

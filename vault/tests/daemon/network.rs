@@ -64,28 +64,7 @@ impl Network {
             let signature = sign(&identities[at], &keys.preimage());
             certificates.push(KeyCertificate { keys, signature });
         }
-        let committee = Committee {
-            chain: chain_id(&network, genesis_time),
-            network,
-            epoch: 1,
-            predecessor: [0; 32],
-            sizes: Sizes::new(5, 3, 1).unwrap(),
-            members: certificates
-                .iter()
-                .map(|certificate| Member { identity: certificate.keys.identity, residency: Residency::Sealed })
-                .collect(),
-            end: u64::MAX,
-            times: TIMES,
-            buffer: Buffer { batch: 4, low_water: 4 },
-            genesis_time,
-            genesis_root: [0; 32],
-        };
-        let endpoint = Endpoint { http: String::new(), p2p: String::new(), bft: String::new() };
-        let keys = KeyPart { attempt: 0, certificates, endpoints: vec![endpoint; 5] };
-        let issuer = ring::signature::Ed25519KeyPair::from_seed_unchecked(&[9; 32]).unwrap();
-        let public = ring::signature::KeyPair::public_key(&issuer).as_ref().try_into().unwrap();
-        let verifiers = vec![verifier("demo", "app", public), verifier("other", "web", public)];
-        let file = NetworkFile { config: EpochConfig::new(committee, keys).unwrap(), verifiers };
+        let (file, issuer) = file(certificates, genesis_time);
         std::fs::write(rig.path("network.torus"), file.to_bytes()).unwrap();
         Self { file, issuer, identities, consensus }
     }
@@ -131,6 +110,36 @@ impl Network {
     pub(crate) fn sign_identity(&self, member: u8, preimage: &[u8]) -> Signature {
         sign(&self.identities[usize::from(member) - 2], preimage)
     }
+}
+
+/// A network file of five certificates, and the key of its verifiers' issuer.
+pub(crate) fn file(
+    certificates: Vec<KeyCertificate>,
+    genesis_time: u64,
+) -> (NetworkFile, ring::signature::Ed25519KeyPair) {
+    let network = NetworkName::new("testnet").unwrap();
+    let committee = Committee {
+        chain: chain_id(&network, genesis_time),
+        network,
+        epoch: 1,
+        predecessor: [0; 32],
+        sizes: Sizes::new(5, 3, 1).unwrap(),
+        members: certificates
+            .iter()
+            .map(|certificate| Member { identity: certificate.keys.identity, residency: Residency::Sealed })
+            .collect(),
+        end: u64::MAX,
+        times: TIMES,
+        buffer: Buffer { batch: 4, low_water: 4 },
+        genesis_time,
+        genesis_root: [0; 32],
+    };
+    let endpoint = Endpoint { http: String::new(), p2p: String::new(), bft: String::new() };
+    let keys = KeyPart { attempt: 0, certificates, endpoints: vec![endpoint; 5] };
+    let issuer = ring::signature::Ed25519KeyPair::from_seed_unchecked(&[9; 32]).unwrap();
+    let public = ring::signature::KeyPair::public_key(&issuer).as_ref().try_into().unwrap();
+    let verifiers = vec![verifier("demo", "app", public), verifier("other", "web", public)];
+    (NetworkFile { config: EpochConfig::new(committee, keys).unwrap(), verifiers }, issuer)
 }
 
 pub(crate) fn now() -> u64 {

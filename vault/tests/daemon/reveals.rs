@@ -17,44 +17,69 @@ use crate::commits::{ask, receipt, status, temporary};
 use crate::network::{ISSUER, Network, now};
 use crate::rig::{Node, Rig};
 
-fn token(network: &Network, issued: u64, audience: &str) -> String {
+pub(crate) fn token(issuer: &ring::signature::Ed25519KeyPair, issued: u64, audience: &str) -> String {
     let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
     let claims = format!(
         r#"{{"iss":"{ISSUER}","aud":"{audience}","email":"Alice@example.com","iat":{issued},"exp":{}}}"#,
         issued + 600
     );
     let signed = format!("{}.{}", part(r#"{"alg":"EdDSA","kid":"1","typ":"JWT"}"#), part(&claims));
-    let signature = URL_SAFE_NO_PAD.encode(network.issuer.sign(signed.as_bytes()));
+    let signature = URL_SAFE_NO_PAD.encode(issuer.sign(signed.as_bytes()));
     format!("{signed}.{signature}")
 }
 
 /// Alice's assignment and key as the only two leaves of a state.
-fn state(network: &Network) -> (Hash, Lookup) {
+fn state() -> (Hash, Lookup) {
     let verifier = VerifierName::new("demo").unwrap();
     let user = key::user(&VerifierId::new("alice@example.com").unwrap());
     let assignment = Assignment { keys: vec![KeyIndex::from_number(5)], time: 1 };
     let points = (10..15).map(temporary).collect();
     let entry = KeyEntry { public: temporary(9), commitments: points };
-    let places = [key::assignment(&verifier, &user), key::key(KeyIndex::from_number(5))];
-    let leaves = [leaf(&places[0], &assignment.to_bytes()), leaf(&places[1], &entry.to_bytes())];
-    let bit = |place: &Hash, at: usize| place[at / 8] >> (7 - at % 8) & 1;
-    let fork = (0..256).find(|at| bit(&places[0], *at) != bit(&places[1], *at)).unwrap();
-    let mut root =
-        if bit(&places[0], fork) == 0 { inner(&leaves[0], &leaves[1]) } else { inner(&leaves[1], &leaves[0]) };
-    for at in (0..fork).rev() {
-        root = if bit(&places[0], at) == 0 { inner(&root, &PLACEHOLDER) } else { inner(&PLACEHOLDER, &root) };
-    }
-    let proof = |sibling: Hash| {
-        let mut siblings = vec![sibling];
-        siblings.resize(fork + 1, PLACEHOLDER);
-        MerkleProof { siblings }
-    };
+    let leaves = vec![
+        (key::assignment(&verifier, &user), assignment.to_bytes()),
+        (key::key(KeyIndex::from_number(5)), entry.to_bytes()),
+    ];
     let lookup = Lookup {
-        assignment: Proven { value: assignment, proof: proof(leaves[1]) },
-        key: Proven { value: entry, proof: proof(leaves[0]) },
+        assignment: Proven { value: assignment, proof: prove(&leaves, 0) },
+        key: Proven { value: entry, proof: prove(&leaves, 1) },
     };
-    let _ = network;
-    (root, lookup)
+    (root(&leaves), lookup)
+}
+
+/// The root of a state of these leaves.
+pub(crate) fn root(leaves: &[(Hash, Vec<u8>)]) -> Hash {
+    subtree(&leaves.iter().collect::<Vec<_>>(), 0)
+}
+
+/// The proof of one of them.
+pub(crate) fn prove(leaves: &[(Hash, Vec<u8>)], wanted: usize) -> MerkleProof {
+    let (mut here, mut siblings) = (leaves.iter().collect::<Vec<_>>(), Vec::new());
+    for depth in 0.. {
+        if here.len() < 2 {
+            break;
+        }
+        let side = bit(&leaves[wanted].0, depth);
+        let (mine, other): (Vec<_>, Vec<_>) = here.into_iter().partition(|(place, _)| bit(place, depth) == side);
+        siblings.push(subtree(&other, depth + 1));
+        here = mine;
+    }
+    siblings.reverse();
+    MerkleProof { siblings }
+}
+
+fn subtree(leaves: &[&(Hash, Vec<u8>)], depth: usize) -> Hash {
+    match leaves {
+        [] => PLACEHOLDER,
+        [(place, value)] => leaf(place, value),
+        _ => {
+            let (left, right): (Vec<_>, Vec<_>) = leaves.iter().copied().partition(|(place, _)| !bit(place, depth));
+            inner(&subtree(&left, depth + 1), &subtree(&right, depth + 1))
+        }
+    }
+}
+
+fn bit(place: &Hash, at: usize) -> bool {
+    place[at / 8] >> (7 - at % 8) & 1 == 1
 }
 
 /// A receipt of another member, who saw the same commitment now.
@@ -71,7 +96,7 @@ struct Login {
 
 impl Login {
     fn new(network: Network, node: &mut Node) -> Self {
-        let (root, lookup) = state(&network);
+        let (root, lookup) = state();
         let header = network.certify(network.header(1, network.genesis(), now(), root));
         assert_eq!(node.ask(&Request::Advance(Box::new(header.clone()))), torus_ipc::Response::Done);
         Self { network, header, lookup }
@@ -111,7 +136,7 @@ fn every_theft_is_refused_before_the_share_is_looked_for() {
     let not_before = status(&mut node).not_before;
     std::thread::sleep(std::time::Duration::from_millis((not_before * 1000).saturating_sub(now()) + 50));
 
-    let good = token(n, now() / 1000, "app");
+    let good = token(&n.issuer, now() / 1000, "app");
     let receipts = login.commit(&mut node, &good, 1, "demo");
     // Everything holds; there is just no share. The refusal burns nothing: it may be tried again.
     for _ in 0..2 {
@@ -137,12 +162,12 @@ fn every_theft_is_refused_before_the_share_is_looked_for() {
     elsewhere.verifier = VerifierName::new("other").unwrap();
     assert_eq!(login.refusal(&mut node, elsewhere), Deny::TokenAudience);
     // A token nobody committed here, a lax twin of a committed one, one of before not-before, one for somebody else.
-    let uncommitted = token(n, now() / 1000 + 1, "app");
+    let uncommitted = token(&n.issuer, now() / 1000 + 1, "app");
     assert_eq!(login.refusal(&mut node, login.proof(&uncommitted, receipts.clone())), Deny::NotCommitted);
     let twin = format!("{good}=");
     let twin_receipts = login.commit(&mut node, &twin, 3, "demo");
     assert_eq!(login.refusal(&mut node, login.proof(&twin, twin_receipts)), Deny::TokenForm);
-    let old = token(n, not_before - 1, "app");
+    let old = token(&n.issuer, not_before - 1, "app");
     let old_receipts = login.commit(&mut node, &old, 4, "demo");
     assert_eq!(login.refusal(&mut node, login.proof(&old, old_receipts)), Deny::NotBefore);
     // A mapping that the header does not prove.

@@ -19,6 +19,7 @@ const MODULES: [&str; 2] = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-
 /// One member's directories and files.
 pub(crate) struct Rig {
     dir: tempfile::TempDir,
+    index: u8,
 }
 
 /// A vault that runs.
@@ -38,7 +39,7 @@ pub(crate) struct Node {
 impl Rig {
     /// A token's and a vault's empty places.
     pub(crate) fn empty() -> Self {
-        let rig = Self { dir: tempfile::tempdir().unwrap() };
+        let rig = Self { dir: tempfile::tempdir().unwrap(), index: 1 };
         std::fs::create_dir(rig.path("tokens")).unwrap();
         let conf = format!(
             "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
@@ -53,7 +54,12 @@ impl Rig {
 
     /// A member that is made.
     pub(crate) fn made() -> (Self, KeyCertificate) {
-        let rig = Self::empty();
+        Self::made_as(1)
+    }
+
+    /// A member of this index that is made.
+    pub(crate) fn made_as(index: u8) -> (Self, KeyCertificate) {
+        let rig = Self { index, ..Self::empty() };
         let made = rig.init(&["--create-token", "--so-pin-file", rig.path("so-pin").to_str().unwrap()]);
         assert!(made.status.success(), "{made:?}");
         let certificate = rig.certificate();
@@ -66,7 +72,7 @@ impl Rig {
 
     pub(crate) fn init(&self, more: &[&str]) -> Output {
         self.command("init")
-            .args(["--network", "testnet", "--index", "1", "--p2p-key", &hex(&[7; 32])])
+            .args(["--network", "testnet", "--index", &self.index.to_string(), "--p2p-key", &hex(&[7; 32])])
             .arg("--out")
             .arg(self.path("member.json"))
             .args(more)

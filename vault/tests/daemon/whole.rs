@@ -1,0 +1,290 @@
+//! Five vaults, no node: this process carries envelopes and keeps the log. They generate keys, and a user gets his.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use aes::Aes256;
+use cbc::cipher::block_padding::Pkcs7;
+use cbc::cipher::{BlockDecryptMut, KeyIvInit};
+use hmac::{Hmac, Mac};
+use k256::elliptic_curve::PrimeField;
+use k256::elliptic_curve::point::AffineCoordinates;
+use k256::{ProjectivePoint, Scalar};
+use sha2::{Digest, Sha256, Sha512};
+use torus_ipc::{Deny, Ecies, LoginProof, Lookup, Progress, Request, Response, VoteRequest};
+use torus_sharing::PublishedKeys;
+use torus_statement::certificate::{CommitCertificate, SignedHeader};
+use torus_statement::codec::Wire;
+use torus_statement::dkg::{Dealing, KeyIndex, published_digest, quorum_signed};
+use torus_statement::envelope::Envelope;
+use torus_statement::receipt::SignedReceipt;
+use torus_statement::state::{Assignment, BatchEntry, KeyEntry, Phase, Proven, key};
+use torus_statement::text::{VerifierId, VerifierName};
+use torus_statement::vote::{SignedVote, Step, Vote};
+use torus_statement::{Hash, Header, Index, NetworkFile, Point, Signature, keccak256};
+
+use crate::commits::{ask, status};
+use crate::network::{file, now};
+use crate::reveals::{prove, root, token};
+use crate::rig::{Node, Rig, Running};
+
+/// The network that this process plays, and what it has seen.
+struct World {
+    file: NetworkFile,
+    rigs: Vec<Rig>,
+    vaults: Vec<Option<(Running, Node)>>,
+    parent: Hash,
+    height: u64,
+    readies: BTreeMap<(u8, Hash), Vec<(Index, Signature)>>,
+    keys: BTreeMap<Vec<u8>, Vec<(Index, Signature)>>,
+    acks: usize,
+}
+
+type Leaves = Vec<(Hash, Vec<u8>)>;
+
+impl World {
+    fn found() -> (Self, ring::signature::Ed25519KeyPair) {
+        let (rigs, certificates): (Vec<Rig>, Vec<_>) = (1..=5).map(Rig::made_as).unzip();
+        let (file, issuer) = file(certificates, now());
+        let parent = file.config.committee().chain;
+        let (readies, keys) = (BTreeMap::new(), BTreeMap::new());
+        let mut world = Self { file, rigs, vaults: Vec::new(), parent, height: 0, readies, keys, acks: 0 };
+        for rig in &world.rigs {
+            std::fs::write(rig.path("network.torus"), world.file.to_bytes()).unwrap();
+        }
+        world.vaults = (0..5).map(|at| Some(world.start(at))).collect();
+        (world, issuer)
+    }
+
+    fn start(&self, at: usize) -> (Running, Node) {
+        let vault = self.rigs[at].start(&self.file.hash(), None);
+        let (node, _) = vault.node();
+        (vault, node)
+    }
+
+    fn node(&mut self, at: usize) -> &mut Node {
+        &mut self.vaults[at].as_mut().unwrap().1
+    }
+
+    fn up(&self) -> Vec<usize> {
+        (0..5).filter(|at| self.vaults[*at].is_some()).collect()
+    }
+
+    /// A block that the vaults that are up vote for and decide.
+    fn block(&mut self, state: &Leaves) -> SignedHeader {
+        let config = self.file.config.hash();
+        self.height += 1;
+        let header = Header {
+            chain: self.file.config.committee().chain,
+            epoch: 1,
+            height: self.height,
+            parent: self.parent,
+            time: now(),
+            proposer: Index::new(1).unwrap(),
+            transactions: [0; 32],
+            state: root(state),
+            config,
+            next_config: config,
+        };
+        self.parent = header.hash();
+        let prevotes = self.votes(Step::Prevote, &header, &[]);
+        let precommits = self.votes(Step::Precommit, &header, &prevotes);
+        let signatures = precommits.into_iter().map(|signed| (signed.voter, signed.signature)).collect();
+        let signed = SignedHeader { header, certificate: CommitCertificate { round: 0, signatures } };
+        signed.verify(&self.file.config).unwrap();
+        for at in self.up() {
+            assert_eq!(self.node(at).ask(&Request::Advance(Box::new(signed.clone()))), Response::Done);
+        }
+        signed
+    }
+
+    fn votes(&mut self, step: Step, header: &Header, evidence: &[SignedVote]) -> Vec<SignedVote> {
+        let vote = Vote { step, height: header.height, round: 0, block: Some(header.hash()) };
+        let request = Request::SignVote(VoteRequest { vote, evidence: evidence.to_vec() });
+        let up = self.up();
+        up.into_iter()
+            .map(|at| match self.node(at).ask(&request) {
+                Response::Vote(signed) if signed.vote == vote => signed,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    /// Shows a batch's state to all vaults that are up, and carries what they say until nothing is left to carry.
+    fn batch(&mut self, header: &SignedHeader, state: &Leaves, entry: &BatchEntry) {
+        let entry = Proven { value: entry.clone(), proof: prove(state, 0) };
+        let request = Request::Batch { header: Box::new(header.clone()), batch: 0, entry };
+        let mut carried: VecDeque<Envelope> = VecDeque::new();
+        for at in self.up() {
+            let answer = self.node(at).ask(&request);
+            self.take(at, answer, &mut carried);
+        }
+        self.carry(carried);
+    }
+
+    fn carry(&mut self, mut carried: VecDeque<Envelope>) {
+        while let Some(envelope) = carried.pop_front() {
+            let at = envelope.session.receiver.slot();
+            if self.vaults[at].is_none() {
+                continue;
+            }
+            match self.node(at).ask(&Request::Deliver(Box::new(envelope.clone()))) {
+                Response::Denied(Deny::Busy) => carried.push_back(envelope),
+                answer => self.take(at, answer, &mut carried),
+            }
+        }
+    }
+
+    fn take(&mut self, at: usize, answer: Response, carried: &mut VecDeque<Envelope>) {
+        let member = Index::new(at as u8 + 1).unwrap();
+        let Response::Progress(Progress { envelopes, readies, keys, acks }) = answer else { panic!("{answer:?}") };
+        carried.extend(envelopes);
+        for (_, Dealing { dealer, digest }, signature) in readies {
+            let signed = self.readies.entry((dealer.get(), digest)).or_default();
+            if signed.iter().all(|(known, _)| *known != member) {
+                signed.push((member, signature));
+            }
+        }
+        for (_, published, signature) in keys {
+            let signed = self.keys.entry(published).or_default();
+            if signed.iter().all(|(known, _)| *known != member) {
+                signed.push((member, signature));
+            }
+        }
+        self.acks += acks.len();
+    }
+}
+
+#[test]
+fn five_vaults_generate_keys_and_a_user_recovers_his_from_any_three_also_after_kills() {
+    let (mut world, issuer) = World::found();
+    let place = key::batch(0);
+    let began = now();
+    let mut entry = BatchEntry { attempt: 0, keys: 4, height: 1, time: began, phase: Phase::Open };
+    let attempt = entry.attempt_of(0);
+
+    let state = vec![(place, entry.to_bytes())];
+    let header = world.block(&state);
+    world.batch(&header, &state, &entry);
+
+    // The log fixes n-t dealings that a quorum promised to finish.
+    let dealings: Vec<Dealing> = world
+        .readies
+        .iter()
+        .filter(|((dealer, digest), readies)| {
+            let dealing = Dealing { dealer: Index::new(*dealer).unwrap(), digest: *digest };
+            let mut readies = (*readies).clone();
+            readies.sort_by_key(|(member, _)| *member);
+            quorum_signed(&world.file.config, &attempt.ready(&world.file.config, &dealing), &readies)
+        })
+        .map(|((dealer, digest), _)| Dealing { dealer: Index::new(*dealer).unwrap(), digest: *digest })
+        .take(4)
+        .collect();
+    assert_eq!(dealings.len(), 4);
+    entry.phase = Phase::Qualified { dealings, time: began };
+
+    // Every vault dies between the qualified set and the first key, and all come back.
+    let state = vec![(place, entry.to_bytes())];
+    let header = world.block(&state);
+    for at in 0..5 {
+        let (vault, node) = world.vaults[at].take().unwrap();
+        drop(node);
+        vault.kill();
+        let again = world.start(at);
+        world.vaults[at] = Some(again);
+    }
+    let mut carried = VecDeque::new();
+    for at in 0..5 {
+        let answer = world.node(at).ask(&Request::Outbox);
+        world.take(at, answer, &mut carried);
+    }
+    world.carry(carried);
+    world.batch(&header, &state, &entry);
+    assert_eq!(world.keys.len(), 1, "all derive the same keys");
+    let (published, signatures) = world.keys.first_key_value().unwrap();
+    assert_eq!(signatures.len(), 5);
+    let keys = PublishedKeys::parse(world.file.config.sizes(), 4, published).unwrap();
+    let digest = published_digest(published);
+
+    // Published, and the lowest key is Alice's.
+    entry.phase = Phase::Published { digest, acks: 0 };
+    let user = key::user(&VerifierId::new("alice@example.com").unwrap());
+    let verifier = VerifierName::new("demo").unwrap();
+    let lowest = KeyIndex::new(0, 0).unwrap();
+    let assignment = Assignment { keys: vec![lowest], time: began };
+    let key_entry = KeyEntry { public: keys.keys[0].public, commitments: keys.keys[0].commitments.clone() };
+    let state = vec![
+        (place, entry.to_bytes()),
+        (key::assignment(&verifier, &user), assignment.to_bytes()),
+        (key::key(lowest), key_entry.to_bytes()),
+    ];
+    let header = world.block(&state);
+    world.batch(&header, &state, &entry);
+    assert_eq!(world.acks, 5);
+    assert_eq!(status(world.node(0)).shares, 4);
+    let lookup = Lookup {
+        assignment: Proven { value: assignment, proof: prove(&state, 1) },
+        key: Proven { value: key_entry.clone(), proof: prove(&state, 2) },
+    };
+
+    // The kills were no clean stops: receipts wait, and so do tokens.
+    let secret = Scalar::from(77u64);
+    let temporary = Point::new(&(ProjectivePoint::GENERATOR * secret)).unwrap();
+    let from = (0..5).map(|at| {
+        drop(world.node(at).ask(&ask([1; 32], 1, "demo")));
+        let status = status(world.node(at));
+        status.receipts_from.max(status.not_before) * 1000
+    });
+    let from = from.max().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(from.saturating_sub(now()) + 50));
+    let token = token(&issuer, now() / 1000, "app");
+    let commit = Request::Commit { token: keccak256(token.as_bytes()), temporary, verifier: verifier.clone() };
+    // One vault is away.
+    drop(world.vaults[2].take());
+    let receipts: Vec<SignedReceipt> = world
+        .up()
+        .into_iter()
+        .map(|at| match world.node(at).ask(&commit) {
+            Response::Receipt(receipt) => {
+                let signature = Signature::from_bytes(receipt.signature[..64].try_into().unwrap()).unwrap();
+                SignedReceipt { data: receipt.data, signature }
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let proof = LoginProof { token, verifier, receipts, header, lookup, session_seconds: 3600 };
+    let request = Request::Release(Box::new(proof));
+    let mut shares = Vec::new();
+    for at in world.up() {
+        let Response::Share(share) = world.node(at).ask(&request) else { panic!("{at}") };
+        assert_eq!((share.key, share.public), (lowest, key_entry.public));
+        let scalar = Scalar::from_repr(<[u8; 32]>::try_from(open(&secret, &share.share)).unwrap().into()).unwrap();
+        assert_eq!(Point::new(&(ProjectivePoint::GENERATOR * scalar)).unwrap(), key_entry.commitments[at]);
+        // The session token is this vault's, for this temporary key.
+        let (text, signature) = (open(&secret, &share.session.token), open(&secret, &share.session.signature));
+        assert!(text.starts_with(b"eyJ"));
+        let signature = Signature::from_bytes(signature[..64].try_into().unwrap()).unwrap();
+        assert!(signature.verifies(&world.file.config.keys().certificates[at].keys.identity, &text));
+        shares.push((Scalar::from(at as u64 + 1), scalar));
+    }
+    for three in [&shares[..3], &shares[1..]] {
+        let key: Scalar = three
+            .iter()
+            .map(|(i, share)| {
+                let others = three.iter().filter(|(j, _)| j != i);
+                others.fold(*share, |product, (j, _)| product * j * (*j - i).invert().unwrap())
+            })
+            .sum();
+        assert_eq!(Point::new(&(ProjectivePoint::GENERATOR * key)).unwrap(), key_entry.public);
+    }
+}
+
+/// As eccrypto decrypts.
+fn open(secret: &Scalar, sealed: &Ecies) -> Vec<u8> {
+    let shared = (Point::from_xy(&sealed.ephemeral).unwrap().projective() * secret).to_affine();
+    let keys = Sha512::digest(shared.x());
+    let mut mac = Hmac::<Sha256>::new_from_slice(&keys[32..]).unwrap();
+    mac.update(&[&sealed.iv[..], &[4], &sealed.ephemeral, &sealed.ciphertext].concat());
+    mac.verify_slice(&sealed.mac).unwrap();
+    let cipher = cbc::Decryptor::<Aes256>::new_from_slices(&keys[..32], &sealed.iv).unwrap();
+    cipher.decrypt_padded_vec_mut::<Pkcs7>(&sealed.ciphertext).unwrap()
+}
