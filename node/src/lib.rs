@@ -11,3 +11,8 @@ pub mod run;
 pub mod signer;
 pub mod store;
 pub mod vault_link;
+
+#[cfg(test)]
+#[allow(dead_code)] // Shared with the state machine's tests.
+#[path = "../mapping/src/tests/net.rs"]
+mod testnet;

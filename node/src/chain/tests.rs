@@ -1,7 +1,3 @@
-#[allow(dead_code)] // Shared with the state machine's tests.
-#[path = "../../mapping/src/tests/net.rs"]
-mod net;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,10 +9,10 @@ use torus_statement::state::{Phase, key};
 use torus_statement::text::VerifierId;
 use torus_statement::{Block, Body, CommitCertificate, NetworkFile, Step, Vote, Wire};
 
-use self::net::{Net, START, assign, at, attempt, name, sign, user};
 use super::{Fate, NodeChain, now};
 use crate::consensus::{Chain, Kept};
 use crate::store::{KEPT_VERSIONS, Store, StoreError};
+use crate::testnet::{Net, START, assign, at, attempt, name, sign, user};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -122,7 +118,7 @@ fn what_was_assigned_is_proven_under_a_certified_header_and_survives_a_restart()
     assert_eq!(snapshot.key_by_public(&entry.public).unwrap(), Some((index, owner)));
     let free = world.net.published(attempt(1, 0)).keys[2].public;
     assert_eq!(snapshot.key_by_public(&free).unwrap().unwrap().1, None);
-    assert_eq!(snapshot.key_by_public(&net::point(5)).unwrap(), None);
+    assert_eq!(snapshot.key_by_public(&crate::testnet::point(5)).unwrap(), None);
     assert!(snapshot.certified(&name("other"), &id).unwrap().is_none());
     // A late vault gets the very bytes that were signed.
     let (of, published) = snapshot.published(1).unwrap().unwrap();

@@ -11,10 +11,7 @@ use torus_statement::{NetworkFile, Wire};
 
 use super::{GenesisArgs, GenesisError, P2P_KEY, genesis, init, load, load_p2p_key, show};
 
-#[allow(dead_code)] // Shared with the state machine's tests.
-#[path = "../../mapping/src/tests/net.rs"]
-mod net;
-use net::Net;
+use crate::testnet::Net;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 

@@ -149,14 +149,14 @@ impl Store {
             let (key, bytes) = entry?;
             let round = key.first_chunk().map(|round| u32::from_be_bytes(*round)).ok_or_else(|| damaged("round"))?;
             let mut r = Reader::new(bytes);
-            let own = r.bool().map_err(|e| damaged(e))?;
+            let own = r.bool().map_err(damaged)?;
             kept.push(Kept { round, own, block: parse(r.rest(), "kept block")? });
         }
         Ok(kept)
     }
 
     fn found(&self, txn: &mut RwTxn<'_>, network: &NetworkFile) -> Result<(), StoreError> {
-        let outcome = genesis(&network.verifiers).map_err(|e| damaged(e))?;
+        let outcome = genesis(&network.verifiers).map_err(damaged)?;
         if outcome.root != network.config.committee().genesis_root {
             return Err(StoreError::Genesis);
         }
@@ -209,7 +209,7 @@ impl Store {
                 Body::Keys { attempt, published, .. } => {
                     let Some(entry) = written::<BatchEntry>(outcome, &key::batch(attempt.batch))? else { continue };
                     let keys = PublishedKeys::parse(self.committee, usize::from(entry.keys), published);
-                    let keys = keys.map_err(|e| damaged(e))?;
+                    let keys = keys.map_err(damaged)?;
                     for (position, published) in (0u16..).zip(&keys.keys) {
                         let Some(index) = KeyIndex::new(attempt.batch, position) else { break };
                         let public = published.public.to_compressed();
@@ -279,13 +279,13 @@ fn body_bytes(transactions: &[Transaction]) -> Vec<u8> {
 
 fn parse_body(bytes: &[u8]) -> Result<Vec<Transaction>, StoreError> {
     let mut r = Reader::new(bytes);
-    r.list(torus_statement::block::MAX_TRANSACTIONS, Transaction::read).map_err(|e| damaged(e))
+    r.list(torus_statement::block::MAX_TRANSACTIONS, Transaction::read).map_err(damaged)
 }
 
 fn owner(bytes: &[u8]) -> Result<(VerifierName, Hash), StoreError> {
     let mut r = Reader::new(bytes);
     let owner = VerifierName::read(&mut r).and_then(|verifier| Ok((verifier, r.array()?)));
-    owner.map_err(|e| damaged(e))
+    owner.map_err(damaged)
 }
 
 fn parse<T: Wire>(bytes: &[u8], what: &str) -> Result<T, StoreError> {
