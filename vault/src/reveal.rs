@@ -1,6 +1,6 @@
 //! A reveal: the decision, the share opened and checked, and nothing but ciphertext for the committed temporary key.
 //!
-//! Every release of the vault passes [`let_out`]. A refusal burns nothing: the same temporary key may try again.
+//! Every release of the vault passes `let_out`. A refusal burns nothing: the same temporary key may try again.
 
 use rand_core::{CryptoRng, RngCore};
 use torus_hsm::Device;
