@@ -85,7 +85,7 @@ fn a_commitment_survives_and_a_start_that_was_not_clean_waits() {
     let vault = rig.start(&genesis, None);
     let (mut node, _) = vault.node();
     assert_eq!(status(&mut node).receipts_from, settling.receipts_from);
-    let again = until(Duration::from_secs(20), || match node.ask(&ask([1; 32], 1, "demo")) {
+    let again = until(Duration::from_secs(40), || match node.ask(&ask([1; 32], 1, "demo")) {
         Response::Denied(Deny::Settling) => None,
         Response::Receipt(receipt) => Some(receipt.data),
         other => panic!("{other:?}"),
@@ -165,7 +165,7 @@ fn on_a_full_disk_commitments_are_refused_and_none_that_was_answered_is_lost() {
     let vault = rig.start(&genesis, None);
     let (mut node, _) = vault.node();
     for (request, data) in &answered {
-        let again = until(Duration::from_secs(20), || match node.ask(request) {
+        let again = until(Duration::from_secs(40), || match node.ask(request) {
             Response::Denied(Deny::Settling) => None,
             Response::Receipt(receipt) => Some(receipt.data),
             other => panic!("{other:?}"),

@@ -29,9 +29,9 @@ pub(crate) struct Network {
 /// Short times, so that tests need not wait for minutes.
 pub(crate) const TIMES: TimeConstants = TimeConstants {
     clock_behind: 1000,
-    receipt_window: 2000,
+    receipt_window: 10_000,
     epoch_guard: 500,
-    start_guard: 500,
+    start_guard: 2000,
     ..TimeConstants::DEFAULT
 };
 
