@@ -32,21 +32,33 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Reads an answer of /readyz.
-    pub fn parse(json: &Value) -> Option<Self> {
+    /// Reads an answer of /readyz at `now`, in seconds since 1970. A vault that takes no token of this moment yet is not
+    /// ready for whoever logs in with a fresh one.
+    pub fn parse(json: &Value, now: u64) -> Option<Self> {
         let texts = |field: &str| {
             let list = json.get("reasons").and_then(Value::as_array);
             let text = |reason: &Value| reason.get(field).and_then(Value::as_str).map(str::to_owned);
             list.map(|list| list.iter().filter_map(text).collect::<Vec<_>>()).unwrap_or_default()
         };
         let number = |field: &str| json.get("buffer").and_then(|b| b.get(field)).and_then(Value::as_u64);
+        let (mut codes, mut reasons) = (texts("code"), texts("text"));
+        let vault = |field: &str| json.get("vault").and_then(|v| v.get(field)).and_then(Value::as_u64);
+        // Before its first header a vault has not taken the epoch up, which moves the time from which tokens count.
+        let (from, height) = (vault("not_before").unwrap_or_default(), vault("height").unwrap_or_default());
+        if height == 0 {
+            codes.push("settling".to_owned());
+            reasons.push("the vault has seen no certified block yet".to_owned());
+        } else if from > now {
+            codes.push("settling".to_owned());
+            reasons.push(format!("tokens count that are issued in {} s or later", from - now));
+        }
         Some(Self {
-            ready: json.get("ready")?.as_bool()?,
+            ready: json.get("ready")?.as_bool()? && height > 0 && from <= now,
             buffer: number("unassigned").unwrap_or_default(),
             target: number("target").unwrap_or_default(),
             pending: number("pending_batches").unwrap_or_default(),
-            codes: texts("code"),
-            reasons: texts("text"),
+            codes,
+            reasons,
         })
     }
 }
@@ -54,7 +66,8 @@ impl Readiness {
 /// Asks a member.
 pub async fn readiness(shape: &Shape, member: u8) -> std::result::Result<Readiness, String> {
     let answer = http::get(shape.ports(member).admin, "/readyz", Duration::from_secs(2)).await?;
-    Readiness::parse(&answer.json()).ok_or_else(|| format!("/readyz answers {}: {}", answer.status, answer.text()))
+    Readiness::parse(&answer.json(), crate::issuer::now())
+        .ok_or_else(|| format!("/readyz answers {}: {}", answer.status, answer.text()))
 }
 
 /// What is waited for.
@@ -180,10 +193,15 @@ mod tests {
     fn a_member_that_is_not_ready_says_why() {
         let said = json!({"ready": false, "reasons": [{"code": "quorum", "text": "2 of 5 members in sight"}],
             "buffer": {"unassigned": 64, "target": 128}});
-        let said = Readiness::parse(&said).unwrap();
+        let said = Readiness::parse(&said, 1_000).unwrap();
         assert_eq!((said.buffer, said.target, said.codes.as_slice()), (64, 128, ["quorum".to_owned()].as_slice()));
         let line = line(&(3, Ok(said)), true);
         assert!(line.contains("[############............]") && line.contains("2 of 5 members"), "{line}");
-        assert_eq!(Readiness::parse(&json!({"status": "fine"})), None);
+        let settling = json!({"ready": true, "vault": {"height": 1, "not_before": 1_030}});
+        let early = json!({"ready": true, "vault": {"height": 0, "not_before": 0}});
+        assert!(!Readiness::parse(&early, 1_000).unwrap().ready);
+        assert!(!Readiness::parse(&settling, 1_000).unwrap().ready);
+        assert!(Readiness::parse(&settling, 1_030).unwrap().ready);
+        assert_eq!(Readiness::parse(&json!({"status": "fine"}), 1_000), None);
     }
 }

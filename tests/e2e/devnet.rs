@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use torus_tests::issuer::now;
 use torus_tests::process::{alive, signal};
 use torus_tests::progress::Readiness;
 
@@ -132,7 +133,7 @@ impl Devnet {
 
     /// What a member's /readyz says; `None` while it does not answer.
     pub(crate) fn readiness(&self, member: u8) -> Option<Readiness> {
-        Readiness::parse(&rpc::try_get(self.admin(member), "/readyz").ok()?.json())
+        Readiness::parse(&rpc::try_get(self.admin(member), "/readyz").ok()?.json(), now())
     }
 
     /// Waits until a member is ready.

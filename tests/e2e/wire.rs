@@ -1,17 +1,14 @@
 //! The JSON-RPC of both generations of clients, on the wire.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use torus_tests::issuer::now;
 
 use crate::client::{VERIFIER, fresh_email, login};
 use crate::devnet::{Devnet, within};
 use crate::rpc::{call, call_all, call_raw, get, request};
 use crate::theft::{Temporary, keccak};
-
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
-}
 
 fn all_equal(answers: &[Result<Value, Value>]) -> &Result<Value, Value> {
     let first = answers.first().expect("answers");

@@ -63,7 +63,7 @@ const clients = [
       }),
     address: async (torus, email) => {
       const found = await torus.getPublicAddress(endpoints, nodePubs, { verifier, verifierId: email });
-      return found.oAuthKeyData.evmAddress;
+      return found.oAuthKeyData.walletAddress ?? found.oAuthKeyData.evmAddress;
     },
     login: async (torus, email, idToken) => {
       const key = await torus.retrieveShares({
@@ -76,7 +76,7 @@ const clients = [
         useDkg: true,
         checkCommitment: true,
       });
-      return { address: key.oAuthKeyData.evmAddress, privateKey: key.oAuthKeyData.privKey };
+      return { address: key.oAuthKeyData.walletAddress ?? key.oAuthKeyData.evmAddress, privateKey: key.oAuthKeyData.privKey };
     },
   },
 ];

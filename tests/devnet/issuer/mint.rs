@@ -58,8 +58,8 @@ impl Order {
     }
 
     /// The token, a compact JWS. `now` in seconds since 1970; `unique` makes two tokens of one second differ.
-    pub(super) fn fill(&self, keys: &Keys, issuer: &str, now: i64, unique: &str) -> Result<String, String> {
-        let issued = now.saturating_add(self.issued_offset);
+    pub(super) fn fill(&self, keys: &Keys, issuer: &str, now: u64, unique: &str) -> Result<String, String> {
+        let issued = i64::try_from(now).unwrap_or(i64::MAX).saturating_add(self.issued_offset);
         let header = json!({"alg": self.algorithm.name(), "kid": keys.kid(self.algorithm), "typ": "JWT"});
         let mut claims = json!({
             "iss": issuer, "aud": self.audience, "sub": self.subject, "email": self.email,

@@ -60,7 +60,7 @@ impl Issuer {
     pub fn open(dir: &Path, origin: &str) -> Result<Arc<Self>> {
         let keys = Keys::open(dir)?;
         // Counted on from the clock, so that no token is minted twice over a restart.
-        let unique = AtomicU64::new(u64::try_from(now()).unwrap_or_default() << 20);
+        let unique = AtomicU64::new(now() << 20);
         Ok(Arc::new(Self { keys, origin: origin.to_owned(), unique }))
     }
 
@@ -168,8 +168,9 @@ pub fn audience_of(verifier: &str) -> String {
     format!("torus-{verifier}")
 }
 
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
+/// This machine's clock in seconds since 1970, by which tokens are issued.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 fn json_answer(value: &Value) -> Response<Full<Bytes>> {
