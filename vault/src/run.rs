@@ -109,6 +109,8 @@ pub fn run(options: &Options, listener: &UnixListener, stop: &OwnedFd) -> Result
 
     let lockdown = torus_policies::lockdown(Role::Vault)?;
     crate::info!("locked down: {lockdown}");
+    // If the clock is believed now, the guards of this start begin now; else with the block that brings the time back.
+    let _ = member.keeper.now(member.chain.stand().time);
     serve(&member, &token, &boot, options.node_uid, listener, stop)?;
 
     let pending = member.keeper.look().0;
