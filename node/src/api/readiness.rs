@@ -37,10 +37,11 @@ impl Readiness {
                 if !vault.device {
                     add("hsm", "the HSM did not answer the vault's last operation: run torus-vault doctor".to_owned());
                 }
-                let wait = vault.receipts_from.saturating_mul(1000).saturating_sub(now);
+                let from = vault.receipts_from.max(vault.not_before);
+                let wait = from.saturating_mul(1000).saturating_sub(now);
                 if wait > 0 {
                     let seconds = wait.div_ceil(1000);
-                    add("settling", format!("after a start without a clean stop no login is taken for {seconds} s"));
+                    add("settling", format!("after this start or a new epoch no login is taken for {seconds} s"));
                 }
             }
         }

@@ -25,17 +25,21 @@ pub struct SessionToken<'a> {
 impl SessionToken<'_> {
     /// Standard base64 of the JSON text; identity signs Keccak-256 of exactly this.
     pub fn text(&self) -> String {
+        STANDARD.encode(self.json())
+    }
+
+    /// The JSON text: what is sealed to the user, since torus.js encodes in base64 what it opens.
+    pub fn json(&self) -> String {
         let xy = self.temporary.to_xy();
         let (x, y) = xy.split_at(32);
-        let json = format!(
+        format!(
             r#"{{"exp":{},"temp_key_x":"{}","temp_key_y":"{}","verifier_name":"{}","verifier_id":"{}"}}"#,
             self.expires,
             hex(x),
             hex(y),
             self.verifier,
             escape(self.id.as_str()),
-        );
-        STANDARD.encode(json)
+        )
     }
 }
 

@@ -406,7 +406,8 @@ impl Backend for Double {
         let found = self.world.found(&owned);
         let secret = share(found.index.number(), self.index) + off;
         let expires = self.world.now() + u64::from(login.session_seconds);
-        let token = SessionToken { expires, temporary: &temporary, verifier: &login.verifier, id: &login.id }.text();
+        let session = SessionToken { expires, temporary: &temporary, verifier: &login.verifier, id: &login.id };
+        let (token, json) = (session.text(), session.json());
         let signature = sign(&signer(identity(self.index)), token.as_bytes());
         let signature = signature.with_recovery(&self.identity(), &keccak256(token.as_bytes())).unwrap();
         let seal = self.world.seal;
@@ -414,10 +415,7 @@ impl Backend for Double {
             key: found.index,
             public: found.key.public,
             share: seal(&temporary, &secret.to_bytes()),
-            session: SessionGrant {
-                token: seal(&temporary, token.as_bytes()),
-                signature: seal(&temporary, &signature),
-            },
+            session: SessionGrant { token: seal(&temporary, json.as_bytes()), signature: seal(&temporary, &signature) },
         })
     }
 
