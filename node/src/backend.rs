@@ -14,10 +14,10 @@ use torus_statement::{Body, EpochConfig, Hash, Index, Point, Policy, Wire};
 
 use crate::api::{AssignError, Backend, CertifiedKey, Found, KeyOwner, NodeStatus, ReleaseInput};
 use crate::chain::{Fate, NodeChain};
-use crate::consensus::Handle;
 use crate::p2p::P2p;
 use crate::store::Snapshot;
 use crate::vault_link::{LinkError, VaultLink};
+use torus_consensus::Handle;
 
 /// How long a call waits for its assignment to be in a block.
 const ASSIGN: Duration = Duration::from_secs(9);

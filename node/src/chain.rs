@@ -16,10 +16,10 @@ use torus_statement::block::{MAX_BLOCK, MAX_TRANSACTIONS, transactions_root};
 use torus_statement::transaction::MAX_TRANSACTION;
 use torus_statement::{Block, Body, CommitCertificate, EpochConfig, Hash, Header, Index, Transaction, Wire};
 
-use crate::consensus::{Chain, ChainFailed, Kept, Refused, Tip};
 use crate::store::{Store, StoreError};
 pub use mempool::Fate;
 use mempool::Mempool;
+use torus_consensus::{Chain, ChainFailed, Kept, Refused, Tip};
 
 /// Most bytes of transactions that this node puts into a block; the format allows more.
 const FILL: usize = 1 << 20;

@@ -10,14 +10,14 @@ use torus_ipc::{Deny, Progress, Request, Response};
 use torus_statement::{Body, EpochConfig, Index, Wire};
 
 use crate::chain::NodeChain;
-use crate::consensus::Handle;
 use crate::p2p::{Ack, Inbound, P2p};
 use crate::vault_link::{LinkError, VaultLink};
+use torus_consensus::Handle;
 
 const TICK: Duration = Duration::from_millis(250);
 /// While the vault is busy with key generation.
 const BUSY: Duration = Duration::from_millis(50);
-/// Requests of key generation that are with the vault at a time: what waits, waits here and not in its queue.
+/// Envelopes that are with the vault at a time: what waits, waits here and not in its queue.
 const AT_THE_VAULT: usize = 8;
 /// Requests that wait for the vault; above it no more messages are read from members, who repeat them.
 const WAITING: usize = 512;
@@ -90,7 +90,9 @@ impl Keygen {
                         Output::ReadKeys(attempt) => {
                             let read = self.chain.store().snapshot().map_err(Into::into);
                             match read.and_then(|snapshot| snapshot.published(attempt.batch)) {
-                                Ok(Some((attempt, published))) => inputs.push_back(Input::Published { attempt, published }),
+                                Ok(Some((attempt, published))) => {
+                                    inputs.push_back(Input::Published { attempt, published })
+                                }
                                 Ok(None) => {}
                                 Err(error) => tracing::error!(%error, "published keys cannot be read"),
                             }
@@ -101,12 +103,16 @@ impl Keygen {
                             let ack = matches!(ask, Ask::Deliver).then(|| ack.take()).flatten();
                             let (link, answers, places) = (self.link.clone(), answers.clone(), Arc::clone(&places));
                             tokio::spawn(async move {
-                                let _place = places.acquire().await;
-                                let answer = insist(&link, *request).await;
-                                if let Some(ack) = ack.filter(|_| answer.is_some()) {
+                                let answer = if matches!(ask, Ask::Deliver) {
+                                    let _place = places.acquire().await;
+                                    ask_once(&link, *request).await
+                                } else {
+                                    insist(&link, *request).await
+                                };
+                                // What was not taken is not acknowledged: its sender repeats it.
+                                if let Some(ack) = ack.filter(|_| answer != Err(Deny::Busy)) {
                                     ack.accept();
                                 }
-                                let answer = answer.unwrap_or(Err(Deny::Busy));
                                 let _ = answers.send((ask, answer));
                             });
                         }
@@ -157,20 +163,30 @@ impl Keygen {
     }
 }
 
-/// An answer that is not "busy"; `None` once the vault is gone.
-async fn insist(link: &VaultLink, request: Request) -> Option<Result<Progress, Deny>> {
+/// The vault's answer, waited for while it is busy; `Busy` once it is gone.
+async fn insist(link: &VaultLink, request: Request) -> Result<Progress, Deny> {
     loop {
-        match link.ask(request.clone()).await {
-            Ok(Response::Denied(Deny::Busy)) => tokio::time::sleep(BUSY).await,
-            Ok(Response::Denied(deny)) => return Some(Err(deny)),
-            Ok(Response::Progress(progress)) => return Some(Ok(progress)),
-            Ok(_) => return Some(Ok(Progress::default())),
-            Err(LinkError::Timeout(_)) => tracing::warn!("the vault is slow with key generation"),
-            Err(LinkError::Closed) => return None,
-            Err(error) => {
-                tracing::error!(%error, "a request of key generation");
-                return Some(Err(Deny::Malformed));
-            }
+        match ask_once(link, request.clone()).await {
+            Err(Deny::Busy) if !link.is_gone() => tokio::time::sleep(BUSY).await,
+            answer => return answer,
+        }
+    }
+}
+
+/// The vault's answer; `Busy` if it has none now.
+async fn ask_once(link: &VaultLink, request: Request) -> Result<Progress, Deny> {
+    match link.ask(request).await {
+        Ok(Response::Denied(deny)) => Err(deny),
+        Ok(Response::Progress(progress)) => Ok(progress),
+        Ok(_) => Ok(Progress::default()),
+        Err(LinkError::Closed) => Err(Deny::Busy),
+        Err(LinkError::Timeout(_)) => {
+            tracing::warn!("the vault is slow with key generation");
+            Err(Deny::Busy)
+        }
+        Err(error) => {
+            tracing::error!(%error, "a request of key generation");
+            Err(Deny::Malformed)
         }
     }
 }

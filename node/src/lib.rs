@@ -3,7 +3,6 @@
 pub mod api;
 pub mod backend;
 pub mod chain;
-pub mod consensus;
 pub mod genesis;
 pub mod keygen;
 pub mod p2p;

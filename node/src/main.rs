@@ -68,7 +68,9 @@ struct RunArgs {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Init { data } => genesis::init(&data).map(|key| println!("{key}")).map_err(|e| e.to_string()),
-        Command::Genesis(args) => genesis::genesis(&args, now()).map(|said| println!("{said}")).map_err(|e| e.to_string()),
+        Command::Genesis(args) => {
+            genesis::genesis(&args, now()).map(|said| println!("{said}")).map_err(|e| e.to_string())
+        }
         Command::Show { file } => genesis::show(&file).map(|said| println!("{said}")).map_err(|e| e.to_string()),
         Command::Run(args) => run(args),
     };
@@ -101,12 +103,7 @@ fn run(args: RunArgs) -> Result<(), String> {
     })
     .map_err(|e| e.to_string())?;
     lockdown(Role::Node).map_err(|e| e.to_string())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
-    let runtime = runtime.map_err(|e| e.to_string())?;
-    let outcome = runtime.block_on(serve(opened)).map_err(|e| e.to_string());
-    // Whatever still runs in the background holds nothing that must be kept.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    outcome
+    serve(opened).map_err(|e| e.to_string())
 }
 
 fn now() -> u64 {

@@ -15,15 +15,17 @@ use torus_statement::{EpochConfig, Index, NetworkFile, Wire};
 use crate::api::{Backend, Limits, Metrics, Server, Tls, serve_admin, serve_api};
 use crate::backend::{NodeBackend, Parts};
 use crate::chain::NodeChain;
-use crate::consensus::{self, Chain, ConsensusConfig, Timing, VoteSigner};
 use crate::keygen::Keygen;
 use crate::p2p::{self, Peer, peer_id};
 use crate::signer::VaultSigner;
 use crate::store::Store;
 use crate::vault_link::{LinkError, VaultLink};
+use torus_consensus::{Chain, ConsensusConfig, Timing, VoteSigner};
 
 /// How long a start waits for the vault's socket.
 const VAULT_PATIENCE: Duration = Duration::from_secs(30);
+/// Threads that serve.
+const WORKERS: usize = 4;
 /// How long an orderly end may take.
 const GOODBYE: Duration = Duration::from_secs(10);
 
@@ -89,8 +91,17 @@ pub fn open(options: Options) -> Result<Opened, Ended> {
     Ok(Opened { options, network, bytes, me, api, admin, tls, store })
 }
 
-/// Serves until a signal comes (`Ok`) or something ends (`Err`).
-pub async fn serve(opened: Opened) -> Result<(), Ended> {
+/// Serves until a signal comes (`Ok`) or something ends (`Err`). Starts the first threads: call `lockdown` before.
+pub fn serve(opened: Opened) -> Result<(), Ended> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    let runtime = runtime.map_err(|error| Ended(error.to_string()))?;
+    let outcome = runtime.block_on(live(opened));
+    // Whatever still runs in the background holds nothing that must be kept.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    outcome
+}
+
+async fn live(opened: Opened) -> Result<(), Ended> {
     let Opened { options, network, bytes, me, api, admin, tls, store } = opened;
     let (genesis, config) = (network.hash(), Arc::new(network.config));
     let end = |error: &dyn std::fmt::Display| Ended(error.to_string());
@@ -99,7 +110,8 @@ pub async fn serve(opened: Opened) -> Result<(), Ended> {
     let identity = config.member(me).map(|keys| keys.identity);
     if hello.network != genesis || hello.index != me || Some(hello.identity) != identity {
         return Err(Ended(
-            "the vault is another member's or was started with another network file: give node and vault the same".into(),
+            "the vault is another member's or was started with another network file: give node and vault the same"
+                .into(),
         ));
     }
     tracing::info!(member = %me, height = hello.height, "the vault has greeted");
@@ -107,7 +119,8 @@ pub async fn serve(opened: Opened) -> Result<(), Ended> {
     let chain = NodeChain::open(Arc::new(store), Arc::clone(&config), me, options.key.clone());
     let chain = Arc::new(chain.map_err(|e| end(&e))?);
     let keypair = keypair(&options.key)?;
-    let (p2p, inbound) = p2p::start(keypair.clone(), listen_address(&config, me)?, peers(&config, me)?).map_err(|e| end(&e))?;
+    let (p2p, inbound) =
+        p2p::start(keypair.clone(), listen_address(&config, me)?, peers(&config, me)?).map_err(|e| end(&e))?;
 
     let bft = config.keys().endpoints.get(me.slot()).map(|endpoint| endpoint.bft.clone()).unwrap_or_default();
     let start = ConsensusConfig {
@@ -119,7 +132,8 @@ pub async fn serve(opened: Opened) -> Result<(), Ended> {
         timing: Timing::of(&config.committee().times),
     };
     let signer: Arc<dyn VoteSigner> = Arc::new(VaultSigner::new(link.clone()));
-    let engine = consensus::start(start, Arc::clone(&chain) as Arc<dyn Chain>, signer).await.map_err(|e| end(&e))?;
+    let engine =
+        torus_consensus::start(start, Arc::clone(&chain) as Arc<dyn Chain>, signer).await.map_err(|e| end(&e))?;
     let engine = Arc::new(engine);
 
     let parts = Parts {
@@ -199,6 +213,7 @@ fn listen_address(config: &EpochConfig, me: Index) -> Result<Multiaddr, Ended> {
 }
 
 fn address(text: &str, index: Index) -> Result<Multiaddr, Ended> {
-    text.parse()
-        .map_err(|error: multiaddr::Error| Ended(format!("the endpoint {text} of member {index} is no multiaddress: {error}")))
+    text.parse().map_err(|error: multiaddr::Error| {
+        Ended(format!("the endpoint {text} of member {index} is no multiaddress: {error}"))
+    })
 }

@@ -11,8 +11,8 @@ use torus_statement::certificate::SignedHeader;
 use torus_statement::vote::Proposal;
 use torus_statement::{Signature, SignedVote};
 
-use crate::consensus::VoteSigner;
 use crate::vault_link::{LinkError, VaultLink};
+use torus_consensus::VoteSigner;
 
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -33,7 +33,9 @@ type Pending = Arc<Mutex<HashMap<u64, oneshot::Sender<Response>>>>;
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// The socket cannot be reached: is torus-vault running, and does the node's uid match its --node-uid?
-    #[error("the vault's socket {0} cannot be reached ({1}): is torus-vault running, and is this node's uid the one it was given?")]
+    #[error(
+        "the vault's socket {0} cannot be reached ({1}): is torus-vault running, and is this node's uid the one it was given?"
+    )]
     Connect(String, std::io::Error),
     /// The vault speaks another version, or did not greet.
     #[error("the vault did not greet as this node's version {IPC_VERSION} expects")]
@@ -58,9 +60,8 @@ pub enum LinkError {
 impl VaultLink {
     /// Connects and greets.
     pub async fn connect(path: &Path) -> Result<(Self, Hello), LinkError> {
-        let stream = UnixStream::connect(path)
-            .await
-            .map_err(|error| LinkError::Connect(path.display().to_string(), error))?;
+        let stream =
+            UnixStream::connect(path).await.map_err(|error| LinkError::Connect(path.display().to_string(), error))?;
         let (mut read, mut write) = stream.into_split();
         let (out, mut outgoing) = mpsc::channel::<Vec<u8>>(QUEUE);
         let (gone, closed) = watch::channel(false);
@@ -130,6 +131,11 @@ impl VaultLink {
             lock(&self.pending).remove(&id);
         }
         outcome
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_gone(&self) -> bool {
+        *self.closed.borrow()
     }
 
     /// Resolves when the connection has ended.

@@ -10,9 +10,9 @@ use torus_statement::text::VerifierId;
 use torus_statement::{Block, Body, CommitCertificate, NetworkFile, Step, Vote, Wire};
 
 use super::{Fate, NodeChain, now};
-use crate::consensus::{Chain, Kept};
 use crate::store::{KEPT_VERSIONS, Store, StoreError};
 use crate::testnet::{Net, START, assign, at, attempt, name, sign, user};
+use torus_consensus::{Chain, Kept};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 

@@ -67,11 +67,7 @@ pub enum P2pError {
 }
 
 /// Listens, connects to all peers, and keeps connecting. Inbound messages go to the returned receiver.
-pub fn start(
-    key: Keypair,
-    listen: Multiaddr,
-    peers: Vec<Peer>,
-) -> Result<(P2p, mpsc::Receiver<Inbound>), P2pError> {
+pub fn start(key: Keypair, listen: Multiaddr, peers: Vec<Peer>) -> Result<(P2p, mpsc::Receiver<Inbound>), P2pError> {
     let (out, outgoing) = mpsc::channel(QUEUE);
     let (inbound, incoming) = mpsc::channel(64);
     let (count, connected) = watch::channel(0);

@@ -85,10 +85,7 @@ impl Task {
         for peer in peers {
             swarm.behaviour_mut().members.allow_peer(peer.id);
             by_index.insert(peer.index, peer.id);
-            links.insert(
-                peer.id,
-                Link { peer, queue: VecDeque::new(), in_flight: HashMap::new(), connections: 0 },
-            );
+            links.insert(peer.id, Link { peer, queue: VecDeque::new(), in_flight: HashMap::new(), connections: 0 });
         }
         Ok(Self { swarm, links, by_index, outgoing, inbound, answers: FuturesUnordered::new(), count })
     }

@@ -19,8 +19,8 @@ use torus_statement::state::{Assignment, BatchEntry, Phase, key};
 use torus_statement::text::VerifierName;
 use torus_statement::{Block, Body, CommitCertificate, Hash, NetworkFile, Transaction, Wire};
 
-use crate::consensus::Kept;
 pub use snapshot::{CertifiedLookup, Snapshot};
+use torus_consensus::Kept;
 
 /// The version of the tables' layout.
 const SCHEMA: u32 = 1;

@@ -1,6 +1,7 @@
 //! Starts the engine: its network, log and actors, and the loop beside them. It opens one socket and one directory.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -159,11 +160,16 @@ impl Handle {
 }
 
 /// Starts the engine on the chain's tip. Waits for the vault, and for the log of a predecessor that was killed.
-pub async fn start(
-    start: ConsensusConfig,
+pub fn start(
+    config: ConsensusConfig,
     chain: Arc<dyn Chain>,
     vault: Arc<dyn VoteSigner>,
-) -> Result<Handle, NotStarted> {
+) -> Pin<Box<dyn Future<Output = Result<Handle, NotStarted>> + Send>> {
+    // Boxed, so that the engine is compiled in this crate and in none that uses it.
+    Box::pin(open(config, chain, vault))
+}
+
+async fn open(start: ConsensusConfig, chain: Arc<dyn Chain>, vault: Arc<dyn VoteSigner>) -> Result<Handle, NotStarted> {
     let ConsensusConfig { directory, listen, keypair, config, index, timing } = start;
     let config = Arc::new(config);
     let me = config.member(index).ok_or(NotStarted::Stranger("its index"))?;

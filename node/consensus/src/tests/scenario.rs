@@ -7,7 +7,7 @@ use torus_statement::{Step, Vote};
 use super::cluster::{Cluster, HEARTBEAT};
 use super::kit::{index, transaction};
 use super::vault::Mood;
-use crate::consensus::{Chain, Kept, Stopped};
+use crate::{Chain, Kept, Stopped};
 
 const ALL: [u8; 5] = [1, 2, 3, 4, 5];
 const CALM: Mood = Mood { nil_below: 0, nil_always: false, no_precommit: false };

@@ -1,7 +1,8 @@
-//! The BFT engine, embedded: blocks in, certified blocks out. The only module that sees Malachite, and it signs
-//! nothing: votes and proposals are the vault's, transactions and state the chain's.
+//! The BFT engine, embedded: blocks in, certified blocks out. The only crate that sees Malachite, and it signs nothing:
+//! votes and proposals are the vault's, transactions and state the chain's.
 //!
 //! How it is embedded, what wakes it, and what is lost when: node/docs/consensus.md.
+#![forbid(unsafe_code)]
 
 mod api;
 mod app;

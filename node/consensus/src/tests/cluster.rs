@@ -11,7 +11,7 @@ use torus_statement::EpochConfig;
 use super::chain::MemoryChain;
 use super::kit::{config, index, p2p};
 use super::vault::{Mood, RuleVault};
-use crate::consensus::{Chain, ConsensusConfig, Handle, Stopped, Timing, VoteSigner, start};
+use crate::{Chain, ConsensusConfig, Handle, Stopped, Timing, VoteSigner, start};
 
 /// The heartbeat of the tests.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(6);

@@ -11,7 +11,7 @@ use torus_statement::vote::{Proposal, proof_of_validator};
 use torus_statement::{EpochConfig, Hash, Index, Signature, SignedVote, Step, Vote};
 
 use super::kit::{Use, key, sign};
-use crate::consensus::VoteSigner;
+use crate::VoteSigner;
 
 /// What a test asks a vault to do beside the rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use torus_statement::{
     Block, CommitCertificate, EpochConfig, Hash, Header, Index, Transaction, Wire, keccak256, sha256,
 };
 
-use crate::consensus::{Chain, ChainFailed, Kept, Refused, Tip};
+use crate::{Chain, ChainFailed, Kept, Refused, Tip};
 
 pub(super) struct MemoryChain {
     config: Arc<EpochConfig>,
