@@ -84,6 +84,7 @@ impl NetworkBoard {
         json!({
             "network": shape.network, "epoch": 1, "n": shape.n, "k": k, "t": t,
             "members": members.collect::<Vec<_>>(), "verifiers": self.verifiers, "mint": self.mint,
+            "genesis": self.founded.genesis,
         })
     }
 
