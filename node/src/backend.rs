@@ -23,6 +23,8 @@ use torus_consensus::Handle;
 const ASSIGN: Duration = Duration::from_secs(9);
 /// How long a user's call waits for the vault.
 const VAULT: Duration = Duration::from_secs(10);
+/// How often a login is shown again because a block came in between.
+const STALE: usize = 3;
 /// How often the vault is asked how it is.
 const POLL: Duration = Duration::from_secs(1);
 /// A log that stands still for so many heartbeats is not followed.
@@ -209,11 +211,20 @@ impl Backend for NodeBackend {
     async fn release(&self, login: ReleaseInput) -> Result<ReleasedShare, Deny> {
         let ReleaseInput { token, verifier, id, receipts, session_seconds } = login;
         let CertifiedKey { header, lookup } = self.certified(&verifier, &id).await.ok_or(Deny::Proof)?;
-        let proof = LoginProof { token, verifier, receipts, header, lookup, session_seconds };
-        match self.ask(Request::Release(Box::new(proof))).await? {
-            Response::Share(share) => Ok(*share),
-            _ => Err(Deny::Malformed),
+        let mut proof = Box::new(LoginProof { token, verifier, receipts, header, lookup, session_seconds });
+        for _ in 0..STALE {
+            match self.ask(Request::Release(proof.clone())).await {
+                Ok(Response::Share(share)) => return Ok(*share),
+                Ok(_) => return Err(Deny::Malformed),
+                // A block was certified in between: the vault wants the proof under the newest header that it knows.
+                Err(Deny::Stale) => {
+                    let newer = self.certified(&proof.verifier, &id).await.ok_or(Deny::Proof)?;
+                    (proof.header, proof.lookup) = (newer.header, newer.lookup);
+                }
+                Err(deny) => return Err(deny),
+            }
         }
+        Err(Deny::Stale)
     }
 
     async fn key_owner(&self, public: &Point) -> Option<KeyOwner> {

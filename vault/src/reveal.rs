@@ -103,7 +103,8 @@ fn session(
     let signature = member.health.device(signing::identity(device, &prehash))?;
     let signature = Zeroizing::new(signature.with_recovery(&member.identity, &prehash).ok_or(Deny::Device)?);
     Ok(SessionGrant {
-        token: ecies::seal(rng, temporary, text.as_bytes())?,
+        // The JSON, not its base64: clients encode what they open.
+        token: ecies::seal(rng, temporary, Zeroizing::new(token.json()).as_bytes())?,
         signature: ecies::seal(rng, temporary, signature.as_ref())?,
     })
 }

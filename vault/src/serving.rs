@@ -30,7 +30,12 @@ pub struct Votes {
 impl Answer for Votes {
     fn answer(&mut self, request: Request) -> Result<Response, Deny> {
         match request {
-            Request::Advance(header) => self.member.chain.observe(&header).map(|_| Response::Done),
+            Request::Advance(header) => {
+                self.member.chain.observe(&header)?;
+                // The guards of a start or an epoch begin with the first believed time, not with the first login.
+                let _ = self.member.keeper.now(self.member.chain.stand().time);
+                Ok(Response::Done)
+            }
             Request::SignVote(request) => self.voter.vote(&request).map(Response::Vote),
             Request::SignProposal(proposal) => self.voter.propose(&proposal).map(Response::Signature),
             Request::SignProofOfValidator(peer) => self.voter.prove(&peer).map(Response::Signature),

@@ -1,5 +1,6 @@
 //! Five vaults, no node: this process carries envelopes and keeps the log. They generate keys, and a user gets his.
 
+use base64::Engine as _;
 use std::collections::{BTreeMap, VecDeque};
 
 use aes::Aes256;
@@ -260,7 +261,8 @@ fn five_vaults_generate_keys_and_a_user_recovers_his_from_any_three_also_after_k
         let scalar = Scalar::from_repr(<[u8; 32]>::try_from(open(&secret, &share.share)).unwrap().into()).unwrap();
         assert_eq!(Point::new(&(ProjectivePoint::GENERATOR * scalar)).unwrap(), key_entry.commitments[at]);
         // The session token is this vault's, for this temporary key.
-        let (text, signature) = (open(&secret, &share.session.token), open(&secret, &share.session.signature));
+        let (json, signature) = (open(&secret, &share.session.token), open(&secret, &share.session.signature));
+        let text = base64::engine::general_purpose::STANDARD.encode(json).into_bytes();
         assert!(text.starts_with(b"eyJ"));
         let signature = Signature::from_bytes(signature[..64].try_into().unwrap()).unwrap();
         assert!(signature.verifies(&world.file.config.keys().certificates[at].keys.identity, &text));
