@@ -1,5 +1,7 @@
 //! The formats hold what they promise: one encoding each, bounds that bite, certificates that count nobody twice.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
+
 use k256::ecdsa::SigningKey;
 use k256::ecdsa::signature::hazmat::PrehashSigner;
 use proptest::prelude::*;
