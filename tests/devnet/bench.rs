@@ -53,9 +53,14 @@ pub async fn run(fleet: Arc<Fleet>, binaries: &Binaries) -> Result<()> {
     }
     row("assignment, one at a time", &percentiles(&mut alone));
     let started = Instant::now();
-    let mut at_once = many(ASSIGNMENTS_AT_ONCE, move |_| member.assign()).await?;
+    let ports: Vec<u16> = all.iter().map(|member| shape.ports(*member).api).collect();
+    let spread = |number: usize| Member { port: ports.get(number % ports.len()).copied().unwrap_or(member.port) };
+    let mut at_once = many(ASSIGNMENTS_AT_ONCE, |number| spread(number).assign()).await?;
     let rate = ASSIGNMENTS_AT_ONCE as f64 / started.elapsed().as_secs_f64();
-    row(&format!("assignment, {IN_FLIGHT} in flight"), &format!("{}, {rate:.0}/s", percentiles(&mut at_once)));
+    row(
+        &format!("assignment, {IN_FLIGHT} in flight over all members"),
+        &format!("{}, {rate:.0}/s", percentiles(&mut at_once)),
+    );
 
     until(Goal::Filled, "refilling the buffer", &shape, fleet.layout(), &all, patience(&shape)).await?;
     let started = Instant::now();
@@ -102,7 +107,19 @@ impl Member {
 
     async fn assign(self) -> Result<Duration> {
         let id = format!("{}@example.com", hex::encode(random()?));
-        Ok(self.call("KeyAssign", json!({"verifier": MAIN_VERIFIER, "verifier_id": id})).await?.1)
+        let body = json!({"jsonrpc": "2.0", "method": "KeyAssign", "id": 10,
+            "params": {"verifier": MAIN_VERIFIER, "verifier_id": id}});
+        let started = Instant::now();
+        // The log allows each member so many a second; whoever asks sooner is told to wait, and the wait counts.
+        while started.elapsed() < LIMIT {
+            let answer = http::post(self.port, "/jrpc", &body, LIMIT).await.map_err(Trouble::Refused)?;
+            match answer.status {
+                200 => return Ok(started.elapsed()),
+                502 => tokio::time::sleep(Duration::from_millis(50)).await,
+                status => return Err(Trouble::Refused(format!("KeyAssign: {status} {}", answer.text()))),
+            }
+        }
+        Err(Trouble::Refused(format!("KeyAssign: still refused after {LIMIT:?}")))
     }
 
     async fn commit_noise(self) -> Result<Duration> {

@@ -42,8 +42,11 @@ impl Devnet {
         fs::create_dir_all(self.dir.parent().expect("a parent")).expect("a directory for networks");
         let log = self.dir.with_extension("log");
         let log = fs::OpenOptions::new().create(true).append(true).open(log).expect("the launcher's log");
-        let mut command = Command::new(self.bin.join("torus-devnet"));
-        command.arg("run").arg("--dir").arg(&self.dir).args(&self.start);
+        let launcher = self.bin.join("torus-devnet");
+        let mut command = Command::new(&launcher);
+        // Tied to this process, so that tests that are broken off leave nothing behind either.
+        command.args(["become", &std::process::id().to_string(), "plain", "--"]);
+        command.arg(&launcher).arg("run").arg("--dir").arg(&self.dir).args(&self.start);
         if fresh {
             command.arg("--fresh");
         }

@@ -99,12 +99,12 @@ fn groups() -> Vec<Group> {
             name: "kills",
             members: 5,
             port: 18_400,
-            keys: Some(1_000),
+            keys: Some(256),
             long: true,
             checks: checks![
-                long::vaults_killed_while_a_batch_is_made_still_publish_it,
-                long::any_process_killed_at_any_time_loses_no_key,
                 long::everything_killed_at_once_comes_back_after_the_silence,
+                long::any_process_killed_at_any_time_loses_no_key,
+                long::vaults_killed_while_a_batch_is_made_still_publish_it,
             ],
         },
         Group {
