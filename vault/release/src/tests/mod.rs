@@ -4,6 +4,7 @@ mod fixture;
 mod mapping;
 mod receipts;
 mod token;
+mod weaknesses;
 
 use fixture::{Case, Issuer};
 
