@@ -67,7 +67,7 @@ e2e: deps deps-test js ## The end-to-end tests alone
 	$(CARGO) test --release --workspace --locked --test e2e
 
 bench: deps build ## The figures of the README
-	$(CARGO) run --release --locked -p torus-protocol --example cost
+	$(CARGO) run --release --locked -p torus-protocol --example keygen-cost
 	tests/bench/token
 	$(BIN)/torus-devnet bench $(NETWORK)
 

@@ -1,6 +1,6 @@
 //! What a batch costs one member in CPU time, split into dealing, verification and opening.
 //!
-//! `cargo run --release -p torus-protocol --example cost`: every message passes through one process; the time of each
+//! `cargo run --release -p torus-protocol --example keygen-cost`: every message passes through one process; the time of each
 //! call is booked on the member that makes it, and the mean over members is printed per key.
 
 use std::time::Duration;

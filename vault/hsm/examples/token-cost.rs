@@ -1,6 +1,6 @@
 //! What a token costs: prints the median and the 99th percentile of each operation of the device.
 //!
-//! `cargo run --release -p torus-hsm --example cost -- MODULE LABEL PIN-FILE` uses a prepared token, or
+//! `cargo run --release -p torus-hsm --example token-cost -- MODULE LABEL PIN-FILE` uses a prepared token, or
 //! `… -- --create MODULE LABEL PIN-FILE` initialises one first (SoftHSM; the PIN is also the officer's).
 //! It makes keys under epoch 2^64-1, and destroys them afterwards; the counter stays advanced, so do not run it on the
 //! token of a vault in service.
