@@ -9,6 +9,8 @@ pub mod deny;
 pub mod frame;
 pub mod request;
 pub mod response;
+#[cfg(test)]
+mod tests;
 
 pub use deny::Deny;
 pub use request::{LoginProof, Lookup, Request, VoteRequest};

@@ -18,6 +18,8 @@ mod point;
 mod proof;
 mod qualified;
 mod sizes;
+#[cfg(test)]
+mod tests;
 
 pub use generator::second_generator;
 pub use keys::{BadKeys, PublishedKey, PublishedKeys};

@@ -3,6 +3,7 @@ mod invariants;
 #[allow(dead_code)] // Other crates' tests include it too.
 mod net;
 mod proofs;
+mod weaknesses;
 
 use torus_statement::config::Buffer;
 use torus_statement::state::Supply;
