@@ -12,7 +12,8 @@ BIN := $(or $(CARGO_TARGET_DIR),target)/release
 NETWORK := $(if $(MEMBERS),--members $(MEMBERS)) $(if $(PORT),--port $(PORT)) $(if $(KEYS),--keys $(KEYS))
 # Always the whole workspace: one set of features, so that no crate is built twice.
 ALL := --release --workspace --all-targets --locked
-LONG := TORUS_LONG=1
+# Also every property test for longer: more cases of each, more runs of the simulated network.
+LONG := TORUS_LONG=1 PROPTEST_CASES=4096 TORUS_SIM_CASES=10
 
 .PHONY: help deps deps-test build demo devnet stop-member start-member status test test-long e2e js lint probe bench deny
 

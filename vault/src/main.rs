@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use torus_hsm::TokenConfig;
+use torus_hsm::{TokenConfig, TokenError};
 use torus_statement::receipt::unhex;
 use torus_statement::text::NetworkName;
 use torus_statement::{Hash, Index};
@@ -14,6 +14,9 @@ use torus_vault::descriptors::{listener, stop_signal};
 use torus_vault::doctor::{Patient, doctor};
 use torus_vault::init::{Ceremony, fingerprints, init};
 use torus_vault::run::{Options, RunError, run};
+
+/// The exit code of a refused PIN: `RestartPreventExitStatus=3` in a unit file.
+const WRONG_PIN: u8 = 3;
 
 /// Holds a member's shares and releases them to their users only.
 #[derive(Parser)]
@@ -122,7 +125,9 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 torus_vault::alarm!("{error}");
-                ExitCode::FAILURE
+                // A supervisor must not try again: the next wrong PIN may lock the token.
+                let pin = matches!(error, RunError::Token(TokenError::PinRefused { .. } | TokenError::PinLocked { .. }));
+                if pin { ExitCode::from(WRONG_PIN) } else { ExitCode::FAILURE }
             }
         },
         Verb::Doctor(args) => look(args),
