@@ -126,7 +126,8 @@ fn main() -> ExitCode {
             Err(error) => {
                 torus_vault::alarm!("{error}");
                 // A supervisor must not try again: the next wrong PIN may lock the token.
-                let pin = matches!(error, RunError::Token(TokenError::PinRefused { .. } | TokenError::PinLocked { .. }));
+                let pin =
+                    matches!(error, RunError::Token(TokenError::PinRefused { .. } | TokenError::PinLocked { .. }));
                 if pin { ExitCode::from(WRONG_PIN) } else { ExitCode::FAILURE }
             }
         },
