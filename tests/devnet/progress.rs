@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_member_that_is_not_ready_says_why() {
         let said = json!({"ready": false, "reasons": [{"code": "quorum", "text": "2 of 5 members in sight"}],
-            "buffer": {"unassigned": 64, "target": 128}});
+            "buffer": {"unassigned": 64, "target": 128}, "vault": {"height": 3, "not_before": 900}});
         let said = Readiness::parse(&said, 1_000).unwrap();
         assert_eq!((said.buffer, said.target, said.codes.as_slice()), (64, 128, ["quorum".to_owned()].as_slice()));
         let line = line(&(3, Ok(said)), true);
