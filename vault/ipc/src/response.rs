@@ -132,9 +132,9 @@ pub struct ReleasedShare {
 /// A session token and its signature, each sealed to the user's temporary key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionGrant {
-    /// The token's base64 text.
+    /// The token's JSON; clients encode what they open.
     pub token: Ecies,
-    /// r | s | v, 65 bytes, over Keccak-256 of the text.
+    /// r | s | v, 65 bytes, over Keccak-256 of the JSON's base64 text.
     pub signature: Ecies,
 }
 
