@@ -12,8 +12,14 @@ fn nearly_a_message() -> impl Strategy<Value = Vec<u8>> {
     (0u8..16, zeros).prop_map(|(verb, rest)| [vec![verb], rest].concat())
 }
 
+/// At least two thousand cases; `PROPTEST_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { failure_persistence: None, cases: config.cases.max(2000), ..config }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn no_bytes_make_a_request_or_an_answer_panic_and_each_has_one_form(

@@ -192,6 +192,11 @@ impl EpochConfig {
                 }
                 seen.push((key, index));
             }
+            // Nodes tell members apart by it: who copied another's would be taken for him.
+            let earlier = keys.certificates.iter().take(index.slot());
+            if let Some(other) = earlier.map(|certificate| &certificate.keys).find(|other| other.p2p == c.p2p) {
+                return Err(BadConfig::SharedKey(other.index, index));
+            }
         }
         let hash = sha256("torus/config/v1\0", &[&committee.to_bytes(), &keys.to_bytes()]);
         Ok(Self { committee, keys, hash })

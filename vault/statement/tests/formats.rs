@@ -154,6 +154,15 @@ fn a_node_cannot_list_its_own_envelope_key() {
 }
 
 #[test]
+fn a_member_cannot_pass_for_another_by_his_p2p_key() {
+    let (committee, mut keys) = parts(1);
+    keys.certificates[3].keys.p2p = keys.certificates[1].keys.p2p;
+    keys.certificates[3].signature = sign(&identity(Index::new(4).unwrap()), &keys.certificates[3].keys.preimage());
+    let error = EpochConfig::new(committee, keys).unwrap_err();
+    assert_eq!(error, BadConfig::SharedKey(Index::new(2).unwrap(), Index::new(4).unwrap()));
+}
+
+#[test]
 fn a_config_with_a_shared_key_another_epochs_certificate_or_a_missing_member_is_refused() {
     let (committee, mut keys) = parts(1);
     keys.certificates[1].keys.envelope = keys.certificates[0].keys.envelope;

@@ -72,7 +72,7 @@ impl Rig {
 
     pub(crate) fn init(&self, more: &[&str]) -> Output {
         self.command("init")
-            .args(["--network", "testnet", "--index", &self.index.to_string(), "--p2p-key", &hex(&[7; 32])])
+            .args(["--network", "testnet", "--index", &self.index.to_string(), "--p2p-key", &hex(&[self.index; 32])])
             .arg("--out")
             .arg(self.path("member.json"))
             .args(more)
