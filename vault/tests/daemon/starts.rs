@@ -32,7 +32,8 @@ fn a_wrong_pin_is_tried_once_and_told() {
     let network = Network::found(&rig, own);
     std::fs::write(rig.path("pin"), "87654321\n").unwrap();
     let (code, log) = rig.start(&network.file.hash(), None).ended();
-    assert_eq!(code, Some(1));
+    // A code of its own: a supervisor must not try again.
+    assert_eq!(code, Some(3));
     assert!(log.contains("refused the PIN"), "{log}");
 }
 

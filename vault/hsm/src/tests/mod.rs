@@ -8,7 +8,7 @@ mod nss;
 use crate::{EpochAttempt, Pin, SealedDevice, Token, TokenConfig};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 const PIN: &str = "user-pin-123456";
 const SO_PIN: &str = "officer-pin-123456";
@@ -69,16 +69,22 @@ fn config(label: &str) -> TokenConfig {
     TokenConfig { module: module(), label: label.into() }
 }
 
-/// Initialises a token; one at a time, because each takes the free slot.
-fn prepare(label: &str) {
+/// Tokens are made one at a time, because each takes the free slot, and opened so too: SoftHSM has been seen to lose a
+/// login while another thread initialised a token, which no process of ours does.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     directory();
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn prepare(label: &str) {
+    let _one = one_at_a_time();
     Token::prepare(&module(), label, &pin(SO_PIN), &pin(PIN)).unwrap();
 }
 
 fn token(label: &str) -> Token {
-    prepare(label);
+    let _one = one_at_a_time();
+    Token::prepare(&module(), label, &pin(SO_PIN), &pin(PIN)).unwrap();
     Token::open(&config(label), &pin(PIN)).unwrap()
 }
 
