@@ -168,3 +168,6 @@ fn guarded<T>(name: &str, work: impl FnOnce() -> T) -> Option<T> {
 fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name.to_owned()).stack_size(scrub::STACK).spawn(run)
 }
+
+#[cfg(test)]
+mod tests;

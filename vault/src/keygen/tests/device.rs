@@ -131,6 +131,7 @@ impl Device for TestDevice {
     }
 
     fn random(&mut self, out: &mut [u8]) -> Result<(), DeviceError> {
+        self.check()?;
         getrandom::getrandom(out).map_err(|_| DeviceError::Randomness)
     }
 }

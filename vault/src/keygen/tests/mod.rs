@@ -4,6 +4,7 @@ mod device;
 mod disk;
 mod envelopes;
 mod generation;
+mod randomness;
 mod restart;
 mod softhsm;
 mod stored;
