@@ -3,6 +3,8 @@
 //! Every message is one request to one peer, repeated until the peer's node says that its vault has taken it. The
 //! transport authenticates nodes; what is inside is sealed and signed by vaults, so a peer can only delay.
 
+#[cfg(test)]
+mod again;
 mod codec;
 mod swarm;
 
