@@ -12,6 +12,9 @@ use crate::tree::{StateReader, TreeUpdate, update};
 
 /// Batches under way at a time, late ones aside.
 const MAX_PENDING: usize = 2;
+/// How long a batch may take before it is late and the next one opens without it, in milliseconds of header time. Far
+/// above what a batch takes: after a restart of many members nobody finishes what was open, and its abandonment is far.
+const LATE: u64 = 60_000;
 /// Batches under way at a time, late ones included.
 const MAX_UNDER_WAY: usize = 64;
 /// Published batches with unassigned keys, far above what any sane low-water mark leads to.
@@ -164,7 +167,7 @@ impl<'a, R: StateReader> Execution<'a, R> {
             if age >= u64::from(limit) {
                 entry = self.opened(entry.attempt.saturating_add(1), entry.keys);
                 self.put_batch(*batch, &entry);
-            } else if age >= u64::from(times.abandon_open) {
+            } else if age >= LATE {
                 continue;
             }
             keys = keys.saturating_add(u64::from(entry.keys));

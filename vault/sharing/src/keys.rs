@@ -71,15 +71,10 @@ impl PublishedKeys {
         Ok(Self { keys: parsed })
     }
 
-    /// SHA-256("torus/published-keys/v1\0" | number of keys as u16 | n | `to_bytes`).
+    /// SHA-256("torus/published-keys/v1\0" | `to_bytes`): what vaults sign as the keys of a batch, within a session that
+    /// fixes n and the number of keys.
     pub fn digest(&self) -> Digest {
-        let n = self.keys.first().map_or(0, |key| key.commitments.len());
-        let mut hash = Sha256::new();
-        hash.update(b"torus/published-keys/v1\0");
-        hash.update((self.keys.len() as u16).to_be_bytes());
-        hash.update([n as u8]);
-        hash.update(self.to_bytes());
-        hash.finalize().into()
+        Sha256::new().chain_update(b"torus/published-keys/v1\0").chain_update(self.to_bytes()).finalize().into()
     }
 
     /// Every key's commitment of one member.

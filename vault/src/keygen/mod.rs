@@ -43,8 +43,9 @@ use tools::Tools;
 
 pub use shares::{ShareError, ShareStore};
 
-/// Attempts in the making that this vault holds in memory at a time.
-const MAX_MAKING: usize = 2;
+/// Attempts in the making that this vault holds in memory at a time: two that move, and those of the last ten minutes
+/// that nobody can finish and that the log has not abandoned yet, two a minute.
+const MAX_MAKING: usize = 24;
 /// Published batches that it recovers its shares of, or helps others with, at a time.
 const MAX_LATE: usize = 2;
 

@@ -5,10 +5,11 @@
 use k256::ecdsa::SigningKey;
 use k256::ecdsa::signature::hazmat::PrehashSigner;
 use proptest::prelude::*;
+use torus_sharing::{PublishedKey, PublishedKeys};
 use torus_statement::block::transactions_root;
 use torus_statement::certificate::{NotCertified, SignedHeader};
 use torus_statement::config::{BadConfig, Buffer, Endpoint, KeyPart, Member, chain_id};
-use torus_statement::dkg::{Attempt, CertifiedDealing, Dealing, quorum_signed};
+use torus_statement::dkg::{Attempt, CertifiedDealing, Dealing, published_digest, quorum_signed};
 use torus_statement::envelope::{Envelope, Kind, Label, Session};
 use torus_statement::keycert::{MemberKeys, Residency};
 use torus_statement::receipt::{BadReceipt, Receipt, SignedReceipt};
@@ -220,6 +221,13 @@ fn a_receipt_counts_only_where_it_was_signed() {
     assert_eq!(signed(&elsewhere, member).verify(&config), Err(BadReceipt::Elsewhere));
     let network = Receipt { network: NetworkName::new("other").unwrap(), ..receipt };
     assert_eq!(signed(&network, member).verify(&config), Err(BadReceipt::Elsewhere));
+}
+
+#[test]
+fn the_digest_of_published_keys_is_one_wherever_it_is_made() {
+    let key = PublishedKey { public: public(&signing_key(1)), commitments: vec![public(&signing_key(2)); 5] };
+    let keys = PublishedKeys { keys: vec![key.clone(), key] };
+    assert_eq!(keys.digest(), published_digest(&keys.to_bytes()));
 }
 
 #[test]
