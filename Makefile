@@ -70,6 +70,8 @@ e2e: deps deps-test js ## The end-to-end tests alone
 bench: deps build ## The figures of the README
 	$(CARGO) run --release --locked -p torus-protocol --example keygen-cost
 	tests/bench/token
+	tests/bench/figures --test daemon bench::figures_of_one_vault
+	tests/bench/figures --lib tests::bench::figures_of_the_bare_engine
 	$(BIN)/torus-devnet bench $(NETWORK)
 
 deny: ## Advisories, licences, sources (ADVISORIES=folder or archive of the advisory database)

@@ -1,6 +1,7 @@
 //! The vault's process, through its real socket and over a real token (SoftHSM).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod bench;
 mod commits;
 mod door;
 mod network;
