@@ -59,7 +59,7 @@ test: deps deps-test lint probe js ## Everything that fits into an hour on two c
 	$(CARGO) build $(ALL)
 	$(CARGO) test --release --workspace --locked
 
-test-long: deps deps-test js ## Kill matrices, nine members, clocks that are off: hours
+test-long: deps deps-test js ## Kill matrices, nine members, clocks that are off, long random testing: hours
 	$(CARGO) build $(ALL)
 	$(LONG) $(CARGO) test --release --workspace --locked
 
