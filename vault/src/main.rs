@@ -50,7 +50,7 @@ struct Place {
     /// The token's label.
     #[arg(long)]
     token_label: String,
-    /// A file with the token's PIN, mode 600.
+    /// A file with the token's PIN, mode 600; /dev/fd/N for a descriptor that the launcher passes on.
     #[arg(long)]
     pin_file: PathBuf,
 }
