@@ -94,7 +94,7 @@ pub fn one_by_one<A: Answer + Send + 'static, E: std::fmt::Display + From<std::i
     jobs: Receiver<Job>,
     make: impl Fn() -> Result<A, E> + Send + 'static,
 ) -> Result<JoinHandle<()>, E> {
-    let mut state = Some(make()?);
+    let mut state = Some(scrub::clean(&make)?);
     let run = move || {
         for Job { request, reply } in jobs {
             if state.is_none() {
@@ -121,7 +121,7 @@ pub fn by_group<A: AnswerGroup + Send + 'static, E: std::fmt::Display + From<std
     jobs: Arc<Mutex<Receiver<Job>>>,
     make: impl Fn() -> Result<A, E> + Send + 'static,
 ) -> Result<JoinHandle<()>, E> {
-    let mut state = Some(make()?);
+    let mut state = Some(scrub::clean(&make)?);
     let run = move || {
         while let Some(group) = group(&jobs) {
             if state.is_none() {
@@ -155,7 +155,8 @@ fn group(jobs: &Mutex<Receiver<Job>>) -> Option<Vec<Job>> {
 }
 
 fn again<A, E: std::fmt::Display>(name: &str, make: &impl Fn() -> Result<A, E>) -> Option<A> {
-    make().inspect_err(|error| crate::alarm!("the worker for {name} cannot begin again: {error}")).ok()
+    // What is taken up from disk passes the stack, too.
+    scrub::clean(make).inspect_err(|error| crate::alarm!("the worker for {name} cannot begin again: {error}")).ok()
 }
 
 /// Runs a request with its stack wiped afterwards; `None` if it panicked.
