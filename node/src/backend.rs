@@ -134,7 +134,8 @@ impl Backend for NodeBackend {
         let committee = self.config.committee();
         let still = MISSED_HEARTBEATS.saturating_mul(committee.times.heartbeat.into());
         NodeStatus {
-            vault: self.vault.borrow().clone(),
+            // What was said last is no news once nobody is there to say it.
+            vault: self.vault.borrow().clone().filter(|_| !self.link.is_gone()),
             height: tip.height,
             certified_time: tip.time,
             engine_peers: u16::try_from(self.engine.peers()).unwrap_or(u16::MAX),

@@ -1,7 +1,10 @@
 //! Public keys and signatures of vaults: ECDSA on secp256k1 over Keccak-256, low-s only.
 
+use k256::ecdsa::VerifyingKey;
 use k256::ecdsa::signature::hazmat::PrehashVerifier;
-use k256::ecdsa::{RecoveryId, VerifyingKey};
+use k256::elliptic_curve::ops::{Invert, LinearCombination, Reduce};
+use k256::elliptic_curve::point::AffineCoordinates;
+use k256::{AffinePoint, ProjectivePoint, Scalar, U256};
 use torus_sharing::Point;
 
 use crate::codec::{Malformed, Reader, Wire, Writer};
@@ -41,15 +44,24 @@ impl Signature {
         VerifyingKey::from_affine(*key.affine()).is_ok_and(|key| key.verify_prehash(prehash, &self.0).is_ok())
     }
 
-    /// r | s | v with v = 27 or 28, as Ethereum's tools recover from; `None` if `key` did not sign the digest.
+    /// r | s | v with v = 27 or 28, as Ethereum's tools recover from (SEC 1, section 4.1.6); `None` if `key` did not sign
+    /// the digest. This is the verification itself, which has the point whose parity v names: nothing is tried out.
     pub fn with_recovery(&self, key: &PublicKey, prehash: &Hash) -> Option<[u8; 65]> {
-        let verifying = VerifyingKey::from_affine(*key.affine()).ok()?;
-        let id = RecoveryId::trial_recovery_from_prehash(&verifying, prehash, &self.0).ok()?;
+        let (r, s) = self.0.split_scalars();
+        let inverse = *s.invert_vartime();
+        let z = <Scalar as Reduce<U256>>::reduce_bytes(prehash.into());
+        let nonce =
+            ProjectivePoint::lincomb(&ProjectivePoint::GENERATOR, &(z * inverse), &key.projective(), &(*r * inverse))
+                .to_affine();
+        // An abscissa at or above the group's order would need another v; it is as rare as a guessed key.
+        if nonce == AffinePoint::IDENTITY || nonce.x() != r.to_bytes() {
+            return None;
+        }
         let mut out = [0; 65];
         let (rs, v) = out.split_at_mut(64);
         rs.copy_from_slice(&self.to_bytes());
         if let Some(v) = v.first_mut() {
-            *v = id.to_byte().checked_add(27)?;
+            *v = 27 + nonce.y_is_odd().unwrap_u8();
         }
         Some(out)
     }

@@ -231,6 +231,21 @@ fn the_digest_of_published_keys_is_one_wherever_it_is_made() {
 }
 
 #[test]
+fn the_recovery_byte_is_the_one_that_recovers_the_key() {
+    for seed in 1..=40 {
+        let (key, prehash) = (signing_key(seed), keccak256(&[seed, 7]));
+        let signature = sign(&key, &[seed, 7]);
+        let bytes = signature.with_recovery(&public(&key), &prehash).unwrap();
+        let id = k256::ecdsa::RecoveryId::from_byte(bytes[64] - 27).unwrap();
+        let raw = k256::ecdsa::Signature::from_slice(&bytes[..64]).unwrap();
+        let recovered = k256::ecdsa::VerifyingKey::recover_from_prehash(&prehash, &raw, id).unwrap();
+        assert_eq!(&recovered, key.verifying_key());
+        assert_eq!(signature.with_recovery(&public(&signing_key(seed + 1)), &prehash), None);
+        assert_eq!(signature.with_recovery(&public(&key), &[seed; 32]), None);
+    }
+}
+
+#[test]
 fn a_high_s_twin_of_a_signature_is_no_signature() {
     let bytes = sign(&signing_key(1), b"x").to_bytes();
     let low = k256::ecdsa::Signature::from_slice(&bytes).unwrap();
