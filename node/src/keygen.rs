@@ -19,8 +19,9 @@ const TICK: Duration = Duration::from_millis(250);
 const BUSY: Duration = Duration::from_millis(50);
 /// Envelopes that are with the vault at a time: what waits, waits here and not in its queue.
 const AT_THE_VAULT: usize = 8;
-/// Requests that wait for the vault; above it no more messages are read from members, who repeat them.
-const WAITING: usize = 512;
+/// Requests that wait for the vault, and their bytes; above either no more messages are read from members, who repeat
+/// them.
+const WAITING: (usize, usize) = (512, 64 << 20);
 
 /// Key generation as the node sees it.
 pub struct Keygen {
@@ -38,7 +39,8 @@ pub struct Keygen {
     pub p2p: P2p,
 }
 
-type Answered = (Ask, Result<Progress, Deny>);
+/// With the bytes that the request held.
+type Answered = (Ask, Result<Progress, Deny>, usize);
 
 impl Keygen {
     /// Runs until the vault is gone.
@@ -46,7 +48,7 @@ impl Keygen {
         let mut coordinator = Coordinator::new(Arc::clone(&self.config), self.me);
         let (answers, mut answered) = mpsc::unbounded_channel::<Answered>();
         let places = Arc::new(Semaphore::new(AT_THE_VAULT));
-        let mut waiting = 0usize;
+        let (mut waiting, mut bytes) = (0usize, 0usize);
         let mut tips = self.engine.tips();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -67,11 +69,11 @@ impl Keygen {
                         }
                         (vec![Input::Block { batches: self.chain.take_changed_batches() }], None)
                     }
-                    Some((ask, answer)) = answered.recv() => {
-                        waiting = waiting.saturating_sub(1);
+                    Some((ask, answer, held)) = answered.recv() => {
+                        (waiting, bytes) = (waiting.saturating_sub(1), bytes.saturating_sub(held));
                         (vec![Input::Vault { ask, answer }], None)
                     }
-                    message = inbound.recv(), if waiting < WAITING => match message {
+                    message = inbound.recv(), if waiting < WAITING.0 && bytes < WAITING.1 => match message {
                         Some(message) => read(message),
                         None => return,
                     },
@@ -98,7 +100,8 @@ impl Keygen {
                             }
                         }
                         Output::Vault { ask, request } => {
-                            waiting += 1;
+                            let held = size(&request);
+                            (waiting, bytes) = (waiting.saturating_add(1), bytes.saturating_add(held));
                             // Only an envelope that was just read is acknowledged by the vault's answer to it.
                             let ack = matches!(ask, Ask::Deliver).then(|| ack.take()).flatten();
                             let (link, answers, places) = (self.link.clone(), answers.clone(), Arc::clone(&places));
@@ -113,7 +116,7 @@ impl Keygen {
                                 if let Some(ack) = ack.filter(|_| answer != Err(Deny::Busy)) {
                                     ack.accept();
                                 }
-                                let _ = answers.send((ask, answer));
+                                let _ = answers.send((ask, answer, held));
                             });
                         }
                         Output::Carry { to, envelope } => {
@@ -188,6 +191,15 @@ async fn ask_once(link: &VaultLink, request: Request) -> Result<Progress, Deny> 
             tracing::error!(%error, "a request of key generation");
             Err(Deny::Malformed)
         }
+    }
+}
+
+/// The bytes that a request holds, as far as others decide them.
+fn size(request: &Request) -> usize {
+    match request {
+        Request::Deliver(envelope) => envelope.ciphertext.len(),
+        Request::Keys { published, .. } => published.len(),
+        _ => 0,
     }
 }
 

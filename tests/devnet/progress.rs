@@ -48,9 +48,6 @@ impl Readiness {
         if height == 0 {
             codes.push("settling".to_owned());
             reasons.push("the vault has seen no certified block yet".to_owned());
-        } else if from > now {
-            codes.push("settling".to_owned());
-            reasons.push(format!("tokens count that are issued in {} s or later", from - now));
         }
         Some(Self {
             ready: json.get("ready")?.as_bool()? && height > 0 && from <= now,

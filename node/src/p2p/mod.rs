@@ -19,6 +19,8 @@ use torus_statement::Index;
 pub const MAX_MESSAGE: usize = torus_statement::envelope::MAX_ENVELOPE + (64 << 10);
 /// Most messages that wait for one peer; a new one beyond is refused, and key generation repeats it later.
 const QUEUE: usize = 4096;
+/// Most bytes that wait for one peer: a few batches of the largest committee.
+const QUEUE_BYTES: usize = 32 << 20;
 /// Messages to one peer that may be unacknowledged at a time.
 const IN_FLIGHT: usize = 16;
 /// How long a peer may take to acknowledge before the message is sent again.

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use torus_statement::Index;
 
 use super::codec::Messages;
-use super::{ACK_TIMEOUT, Ack, IN_FLIGHT, Inbound, P2pError, Peer, QUEUE};
+use super::{ACK_TIMEOUT, Ack, IN_FLIGHT, Inbound, P2pError, Peer, QUEUE, QUEUE_BYTES};
 
 const REDIAL: Duration = Duration::from_secs(1);
 
@@ -118,7 +118,8 @@ impl Task {
     fn enqueue(&mut self, to: Index, bytes: Vec<u8>) {
         let Some(id) = self.by_index.get(&to).copied() else { return };
         if let Some(link) = self.links.get_mut(&id) {
-            if link.queue.len() >= QUEUE {
+            let held: usize = link.queue.iter().chain(link.in_flight.values()).map(|waiting| waiting.len()).sum();
+            if link.queue.len() >= QUEUE || held.saturating_add(bytes.len()) > QUEUE_BYTES {
                 tracing::warn!(member = %to, "the queue to a member is full; a message is dropped");
                 return;
             }
