@@ -12,7 +12,7 @@ use torus_statement::certificate::Certified;
 use crate::clock::Now;
 use crate::commit::{self, Ask, Commits, Entry};
 use crate::connection::Reply;
-use crate::keygen::{Keygen, ShareStore};
+use crate::keygen::{Keygen, ShareStore, fit};
 use crate::member::Member;
 use crate::reveal::{Asked, committed_hash, reveal};
 use crate::store::StoreError;
@@ -106,6 +106,7 @@ impl Answer for Generation {
         progress.readies.extend(first.readies);
         progress.keys.extend(first.keys);
         progress.acks.extend(first.acks);
+        fit(&mut progress);
         Ok(Response::Progress(progress))
     }
 }

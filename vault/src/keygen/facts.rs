@@ -105,8 +105,7 @@ impl Keygen {
         if record.as_ref().is_some_and(|record| record.done || record.acked.is_some()) {
             return Ok(Progress::default());
         }
-        let late = self.live.values().filter(|live| live.published() && live.helping.is_none()).count();
-        if if how.fact.is_some() { late >= MAX_LATE } else { self.under_way() >= MAX_MAKING } {
+        if if how.fact.is_some() { self.late() >= MAX_LATE } else { self.under_way() >= MAX_MAKING } {
             return Err(Deny::Busy);
         }
         let (mut live, outputs, ask) = begin(&mut self.tools, attempt, keys, record, &how)?;
@@ -120,6 +119,11 @@ impl Keygen {
         self.settle(batch, &progress);
         self.deliver_early(attempt, &mut progress);
         Ok(progress)
+    }
+
+    /// Published batches whose keys or shares are not all here yet.
+    fn late(&self) -> usize {
+        self.live.values().filter(|live| live.published() && live.helping.is_none()).count()
     }
 
     fn on_published(
@@ -143,6 +147,12 @@ impl Keygen {
         };
         if self.live.get(&batch).is_none_or(|live| live.helping.is_some()) {
             return self.engage(attempt, keys, record, Begin { may_deal: false, fact: Some(digest) });
+        }
+        // Whoever hears of keys, but never from the others, would keep every batch in memory: one more is recovered later,
+        // from what is durable.
+        if self.live.get(&batch).is_some_and(|live| live.fact.is_none()) && self.late() >= MAX_MAKING {
+            self.live.remove(&batch);
+            return Err(Deny::Busy);
         }
         let progress = self.with_live(batch, |live, tools, progress| live.publish_fact(tools, digest, progress))?;
         self.settle(batch, &progress);
@@ -203,17 +213,18 @@ fn begin(
         let (live, outputs) = Live::deal(tools, attempt, keys)?;
         return Ok((live, outputs, false));
     }
-    let record = match record {
-        Some(record) => record,
-        None => {
-            // Noted first: in an attempt that it has once only watched, a vault never deals.
-            let (records, record) = (&tools.records, BatchRecord::new(attempt.attempt, keys));
-            records.write(|change| records.put_batch(change, attempt.batch, &record)).map_err(refused)?;
-            record
-        }
+    let (record, new) = match record {
+        Some(record) => (record, false),
+        None => (BatchRecord::new(attempt.attempt, keys), true),
     };
     let ask = record.qualified.is_some() || how.fact.is_some();
     let (live, outputs) = Live::revive(tools, attempt.batch, record)?;
+    if new {
+        // Noted before anything leaves: in an attempt that it has once only watched, a vault never deals. Noted only now:
+        // a batch that cannot be begun would be taken up in vain at every start.
+        let records = &tools.records;
+        records.write(|change| records.put_batch(change, attempt.batch, &live.record)).map_err(refused)?;
+    }
     Ok((live, outputs, ask))
 }
 

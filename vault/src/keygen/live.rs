@@ -18,8 +18,6 @@ use super::{refused, rows, shares};
 const ANSWERS: u8 = 8;
 /// Faults of others that are told in the log for one attempt.
 const TOLD: u32 = 16;
-/// What `repeat` gives at most of one attempt, in bytes: two attempts fit into one message to the node.
-const REPEAT: usize = 7 << 20;
 
 /// An attempt under way, or a published batch whose rows help others.
 pub(super) struct Live {
@@ -224,22 +222,20 @@ impl Live {
         Ok(())
     }
 
-    /// What is still worth sending, as it was sent.
-    pub(super) fn repeat(&self, progress: &mut Progress) {
+    /// What is still worth sending, as it was sent, within `room` bytes of envelopes; whether all had room.
+    pub(super) fn repeat(&self, progress: &mut Progress, room: &mut usize) -> bool {
         if self.helping.is_some() {
-            return;
+            return true;
         }
         progress.readies.extend(self.readies.iter().cloned());
         progress.keys.extend(self.keys.clone());
-        let mut bytes = 0;
         // Later kinds first: they are the smaller and the nearer to the end.
         for envelope in self.sent.values().rev() {
-            bytes += envelope.ciphertext.len();
-            if bytes > REPEAT {
-                break;
-            }
+            let Some(left) = room.checked_sub(envelope.ciphertext.len()) else { return false };
+            *room = left;
             progress.envelopes.push(envelope.clone());
         }
+        true
     }
 
     fn persist(&mut self, tools: &mut Tools, outputs: &[Output]) -> Result<(), Deny> {

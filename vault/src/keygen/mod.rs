@@ -48,6 +48,8 @@ pub use shares::{ShareError, ShareStore};
 const MAX_MAKING: usize = 24;
 /// Published batches that it recovers its shares of, or helps others with, at a time.
 const MAX_LATE: usize = 2;
+/// Envelopes that one answer to the node holds, in bytes: a message has 16 MiB, and what is no envelope needs some.
+const ROOM: usize = 12 << 20;
 
 /// What key generation works with.
 pub struct Setup {
@@ -76,6 +78,8 @@ pub struct Keygen {
     helped: BTreeMap<Index, u64>,
     start_height: u64,
     next_turn: u64,
+    /// The batch that the next `outbox` begins with: what had no room in one answer is in a later one.
+    next_outbox: u64,
     /// The latest time that came with an envelope.
     now: u64,
 }
@@ -94,7 +98,8 @@ impl Keygen {
             let (live, acks) = (BTreeMap::new(), BTreeMap::new());
             let (early, start_height) = (Early::default(), setup.start_height);
             let helped = BTreeMap::new();
-            let mut keygen = Self { tools, live, early, acks, helped, start_height, next_turn: 0, now: 0 };
+            let (next_turn, next_outbox, now) = (0, 0, 0);
+            let mut keygen = Self { tools, live, early, acks, helped, start_height, next_turn, next_outbox, now };
             let progress = keygen.take_up()?;
             Ok((keygen, progress))
         })
@@ -135,11 +140,20 @@ impl Keygen {
         scrub::clean(|| self.on_envelope(envelope, now))
     }
 
-    /// Everything that is still worth sending, as it was sent: for a node that has forgotten.
-    pub fn outbox(&self) -> Progress {
+    /// What is still worth sending, as it was sent: for a node that has forgotten. As much as one message holds; asked
+    /// again it goes on with what had no room.
+    pub fn outbox(&mut self) -> Progress {
+        self.outbox_within(ROOM)
+    }
+
+    fn outbox_within(&mut self, mut room: usize) -> Progress {
         let mut progress = Progress::default();
-        for live in self.live.values() {
-            live.repeat(&mut progress);
+        let next = std::mem::take(&mut self.next_outbox);
+        for (batch, live) in self.live.range(next..).chain(self.live.range(..next)) {
+            if !live.repeat(&mut progress, &mut room) {
+                self.next_outbox = *batch;
+                break;
+            }
         }
         progress.acks.extend(self.acks.values().copied());
         progress
@@ -173,6 +187,16 @@ impl Keygen {
 fn refused(error: StoreError) -> Deny {
     crate::alarm!("key generation: {error}");
     Deny::Store
+}
+
+/// Takes out the envelopes that one message to the node has no room for: what was sealed is kept, and `outbox` gives it.
+pub fn fit(progress: &mut Progress) {
+    let mut room = ROOM;
+    progress.envelopes.retain(|envelope| {
+        let left = room.checked_sub(envelope.ciphertext.len());
+        room = left.unwrap_or(room);
+        left.is_some()
+    });
 }
 
 /// Adds what a further step gave.

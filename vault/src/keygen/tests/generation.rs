@@ -9,6 +9,7 @@ use torus_statement::envelope::Kind;
 use torus_statement::state::Phase;
 
 use super::world::{KEYS, World, index};
+use crate::keygen::MAX_MAKING;
 
 /// Opens every member's share of a batch against the certified keys and reconstructs from k of them.
 pub(super) fn check_shares(world: &mut World, batch: u64, members: &[u8]) {
@@ -51,20 +52,24 @@ fn five_vaults_make_a_batch_and_every_share_opens_against_its_certified_commitme
 }
 
 #[test]
-fn two_batches_go_on_side_by_side_and_a_third_waits() {
+fn batches_go_on_side_by_side_up_to_a_bound_and_one_more_waits() {
     let mut world = World::new();
     world.qualifies = false;
-    world.open(0, 0);
-    world.open(1, 0);
+    let last = MAX_MAKING as u64;
+    for batch in 0..last {
+        world.open(batch, 0);
+    }
     world.carry();
-    world.open(2, 0);
-    assert_eq!(world.tell(1, 2), Err(Deny::Busy));
+    world.open(last, 0);
+    assert_eq!(world.tell(1, last), Err(Deny::Busy));
     world.qualifies = true;
     world.run();
-    world.tell_all(2);
+    world.tell_all(last);
     world.run();
-    for batch in 0..3 {
+    for batch in 0..=last {
         assert_eq!(world.acks(batch), 0b11111, "batch {batch}");
+    }
+    for batch in [0, 1, last] {
         check_shares(&mut world, batch, &[5, 3, 1]);
     }
 }

@@ -1,5 +1,6 @@
 //! Key generation among vaults in one process, with devices in software and one real token.
 
+mod bounds;
 mod device;
 mod disk;
 mod envelopes;
