@@ -26,7 +26,7 @@ use crate::randomness;
 use crate::server::Server;
 use crate::serving::{Generation, Users, Votes};
 use crate::store::{Store, StoreError};
-use crate::voting::Voter;
+use crate::voting::{self, Voter};
 use crate::workers::{Queues, by_group, one_by_one};
 
 /// The network file's hash, once the vault has taken it up.
@@ -259,7 +259,14 @@ fn serve(
     })?);
 
     let (own, session, counter) = (member.clone(), token.clone(), boot.counter);
-    let start_height = member.chain.stand().height;
+    // A store that is an old copy does not know what it took part in: neither its height nor its records say.
+    let start_height = match boot.standing {
+        Standing::Behind => u64::MAX,
+        Standing::Sound { .. } => {
+            let accepted = voting::from_height(&member.store)?.saturating_sub(1);
+            member.chain.stand().height.max(accepted)
+        }
+    };
     workers.push(one_by_one("keys", ends.generation, move || {
         let mut device = open_device(&session)?;
         let rng = Box::new(randomness::seeded(device.as_mut(), counter)?);

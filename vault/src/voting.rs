@@ -11,7 +11,7 @@ use torus_statement::{Signature, keccak256};
 
 use crate::member::Member;
 use crate::signing::consensus;
-use crate::store::{Change, StoreError, Table};
+use crate::store::{Change, Store, StoreError, Table};
 use crate::votes::{Decision, Evidence, Slot, Votes};
 
 const HEIGHT: &[u8] = b"vote-height";
@@ -49,12 +49,8 @@ impl Voter {
         let store = member.store.clone();
         let tables = Tables { votes: store.table("votes")?, proposals: store.table("proposals")? };
         let damaged = || StoreError::Damaged("votes");
+        let (height, from) = (number(&store, HEIGHT)?, from_height(&store)?);
         store.read(|view| {
-            let number = |key: &[u8]| match view.get(store.meta(), key)? {
-                None => Ok(0),
-                Some(bytes) => bytes.try_into().map(u64::from_be_bytes).map_err(|_| damaged()),
-            };
-            let (height, from) = (number(HEIGHT)?, number(FROM)?);
             let mut votes = Votes::new(height);
             let mut signed = BTreeMap::new();
             view.each(tables.votes, &[], |_, value| {
@@ -98,11 +94,17 @@ impl Voter {
     /// Signs a proposal, once per round; the same again gets a signature again.
     ///
     /// # Errors
-    /// [`Deny::NoVote`] for another proposal of a round; else as [`Voter::vote`].
+    /// [`Deny::NoVote`] for another proposal of a round, [`Deny::Evidence`] for a round beyond the one after the vault's
+    /// own; else as [`Voter::vote`].
     pub fn propose(&mut self, proposal: &Proposal) -> Result<Signature, Deny> {
         self.turn()?;
         if proposal.height != self.votes.height() {
             return Err(Deny::Height);
+        }
+        // What is signed for a round is signed for good: rounds far ahead would be used up before anybody is there.
+        let own = self.votes.mark().map_or(0, |(round, _)| round);
+        if proposal.round > own.saturating_add(1) {
+            return Err(Deny::Evidence);
         }
         let signature = self.sign(&proposal.preimage(&self.member.config))?;
         let (store, table, bytes) = (self.member.store.clone(), self.tables.proposals, proposal.to_bytes());
@@ -233,6 +235,21 @@ impl Voter {
         let signed = consensus(self.device.as_mut(), self.member.attempt, &keccak256(preimage));
         self.member.health.device(signed)
     }
+}
+
+/// The height from which on the vault votes by its operator's word; 0 if he never had to give it.
+///
+/// # Errors
+/// The store fails or is damaged.
+pub fn from_height(store: &Store) -> Result<u64, StoreError> {
+    number(store, FROM)
+}
+
+fn number(store: &Store, key: &[u8]) -> Result<u64, StoreError> {
+    store.read(|view| match view.get(store.meta(), key)? {
+        None => Ok(0),
+        Some(bytes) => bytes.try_into().map(u64::from_be_bytes).map_err(|_| StoreError::Damaged("votes")),
+    })
 }
 
 fn refused(error: &StoreError) -> Deny {

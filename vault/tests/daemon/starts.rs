@@ -1,6 +1,11 @@
 //! The ceremony, and stores and tokens that contradict each other.
 
 use torus_ipc::{Deny, Request, Response, VoteRequest};
+use torus_statement::MerkleProof;
+use torus_statement::codec::Wire;
+use torus_statement::envelope::Kind;
+use torus_statement::merkle::leaf;
+use torus_statement::state::{BatchEntry, Phase, Proven, key};
 use torus_statement::vote::{Step, Vote};
 
 use crate::commits::{ask, receipt, status};
@@ -95,6 +100,59 @@ fn a_rolled_back_store_votes_commits_and_releases_nothing_until_its_operator_acc
     let doctor = rig.command("doctor").arg("--json").output().unwrap();
     assert!(doctor.status.success(), "{doctor:?}");
     assert!(String::from_utf8_lossy(&doctor.stdout).starts_with("{\"healthy\":true"));
+}
+
+#[test]
+fn a_vault_with_an_old_copy_of_its_store_does_not_deal_a_second_time() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let genesis = network.file.hash();
+    rig.start(&genesis, None).node();
+    let vault = rig.start(&genesis, None);
+    let _ = vault.node();
+    vault.stop();
+    rig.copy_store("data", "copy");
+
+    let open = |batch, height| opened(&network, batch, height);
+    let deals = |response| match response {
+        Response::Progress(progress) => progress.envelopes.iter().any(|envelope| envelope.label.kind == Kind::Send),
+        other => panic!("{other:?}"),
+    };
+    let vault = rig.start(&genesis, None);
+    let (mut node, _) = vault.node();
+    assert!(deals(node.ask(&open(0, 1))));
+    vault.kill();
+    rig.copy_store("copy", "data");
+    let vault = rig.start(&genesis, None);
+    let (mut node, _) = vault.node();
+    assert!(!deals(node.ask(&open(0, 1))));
+    vault.stop();
+
+    // The operator's word says where the past ends, which the store does not.
+    rig.copy_store("copy", "data");
+    assert!(rig.command("accept-store").args(["--from-height", "3"]).output().unwrap().status.success());
+    let vault = rig.start(&genesis, None);
+    let (mut node, _) = vault.node();
+    assert!(!deals(node.ask(&open(0, 1))));
+    assert!(!deals(node.ask(&open(1, 2))));
+    assert!(deals(node.ask(&open(2, 3))));
+}
+
+/// A batch that the block of this height opened.
+fn opened(network: &Network, batch: u64, height: u64) -> Request {
+    let entry = BatchEntry { attempt: 0, keys: 2, height, time: 0, phase: Phase::Open };
+    let parent = if height == 1 { network.genesis() } else { opened_hash(network, height - 1) };
+    let root = leaf(&key::batch(batch), &entry.to_bytes());
+    let header = network.header(height, parent, network.config().committee().genesis_time + height, root);
+    let entry = Proven { value: entry, proof: MerkleProof { siblings: Vec::new() } };
+    Request::Batch { header: Box::new(network.certify(header)), batch, entry }
+}
+
+fn opened_hash(network: &Network, height: u64) -> torus_statement::Hash {
+    match opened(network, height - 1, height) {
+        Request::Batch { header, .. } => header.header.hash(),
+        _ => unreachable!(),
+    }
 }
 
 #[test]

@@ -96,12 +96,31 @@ fn a_proposal_is_signed_once_a_round() {
     assert_eq!(node.denied(&Request::SignProposal(Proposal { block: B, ..proposal })), Deny::NoVote);
     assert_eq!(node.denied(&Request::SignProposal(Proposal { height: 2, ..proposal })), Deny::Height);
     assert!(matches!(
-        node.ask(&Request::SignProposal(Proposal { block: B, round: 3, ..proposal })),
+        node.ask(&Request::SignProposal(Proposal { block: B, round: 1, ..proposal })),
         Response::Signature(_)
     ));
     let Response::Signature(proof) = node.ask(&Request::SignProofOfValidator(b"peer".to_vec())) else { panic!() };
     let key = network.config().keys().certificates[0].keys.consensus;
     assert!(proof.verifies(&key, &torus_statement::vote::proof_of_validator(&key.to_compressed(), b"peer")));
+}
+
+#[test]
+fn a_hostile_node_cannot_use_up_the_proposals_of_rounds_to_come() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let vault = rig.start(&network.file.hash(), None);
+    let (mut node, _) = vault.node();
+    let proposal = |round, block| Request::SignProposal(Proposal { height: 1, round, block, polka_round: None });
+    for round in [2, 3, u32::MAX] {
+        assert_eq!(node.denied(&proposal(round, A)), Deny::Evidence);
+    }
+    for round in [0, 1] {
+        assert!(matches!(node.ask(&proposal(round, A)), Response::Signature(_)));
+    }
+    // The network comes to round 2: an honest node finds it free.
+    cast(&network, &mut node, vote(Precommit, 1, 0, None), vec![]);
+    cast(&network, &mut node, vote(Precommit, 1, 1, None), polka(&network, vote(Precommit, 1, 0, None)));
+    assert!(matches!(node.ask(&proposal(2, B)), Response::Signature(_)));
 }
 
 #[test]
