@@ -68,7 +68,8 @@ fn seconds(claims: &Object, name: &str) -> Result<Option<u64>, Deny> {
     }
 }
 
-/// The id claim. An address that its issuer has not verified names nobody.
+/// The id claim. An address that its issuer says it has not verified names nobody; an issuer that says nothing about it
+/// is believed, so a policy on `email` is for issuers that verify every address.
 fn user(claims: &Object, policy: &Policy) -> Result<VerifierId, Deny> {
     let Some(Value::Text(id)) = claims.get(&policy.id_claim) else { return Err(Deny::TokenId) };
     if policy.id_claim == "email" {
