@@ -7,15 +7,16 @@ PORT ?=
 KEYS ?=
 FRESH ?=
 N ?=
+TARGET ?=
+INPUT ?=
+SECONDS ?=
 
 BIN := $(or $(CARGO_TARGET_DIR),target)/release
 NETWORK := $(if $(MEMBERS),--members $(MEMBERS)) $(if $(PORT),--port $(PORT)) $(if $(KEYS),--keys $(KEYS))
 # Always the whole workspace: one set of features, so that no crate is built twice.
 ALL := --release --workspace --all-targets --locked
-# Also every property test for longer: more cases of each, more runs of the simulated network.
-LONG := TORUS_LONG=1 PROPTEST_CASES=4096 TORUS_SIM_CASES=10
 
-.PHONY: help deps deps-test build demo devnet stop-member start-member status test test-long e2e js lint probe bench deny
+.PHONY: help deps deps-test deps-fuzz build demo devnet stop-member start-member status test test-long fuzz e2e js lint probe bench deny
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,6 +26,9 @@ deps: ## Install what a network needs and this machine lacks (says what, before 
 
 deps-test:
 	@tests/deps tests
+
+deps-fuzz:
+	@tests/deps fuzz
 
 build: ## Build the daemons, the client and the launcher
 	$(CARGO) build --release --workspace --bins --locked
@@ -59,20 +63,19 @@ test: deps deps-test lint probe js ## Everything that fits into an hour on two c
 	$(CARGO) build $(ALL)
 	$(CARGO) test --release --workspace --locked
 
-test-long: deps deps-test js ## Kill matrices, nine members, clocks that are off, long random testing: hours
+test-long: deps deps-test deps-fuzz js ## All tests, kill matrices, nine members, clocks that are off, long random testing
 	$(CARGO) build $(ALL)
-	$(LONG) $(CARGO) test --release --workspace --locked
+	CARGO="$(CARGO)" tests/long
+
+fuzz: deps deps-fuzz ## Coverage-guided fuzzing of every decoder (TARGET=ipc SECONDS=600; INPUT=file to reproduce)
+	tests/fuzz/run $(or $(SECONDS),90) $(if $(INPUT),--input $(INPUT)) $(TARGET)
 
 e2e: deps deps-test js ## The end-to-end tests alone
 	$(CARGO) build $(ALL)
 	$(CARGO) test --release --workspace --locked --test e2e
 
 bench: deps build ## The figures of the README
-	$(CARGO) run --release --locked -p torus-protocol --example keygen-cost
-	tests/bench/token
-	tests/bench/figures --test daemon bench::figures_of_one_vault
-	tests/bench/figures --lib tests::bench::figures_of_the_bare_engine
-	$(BIN)/torus-devnet bench $(NETWORK)
+	CARGO="$(CARGO)" tests/bench/all $(NETWORK)
 
-deny: ## Advisories, licences, sources (ADVISORIES=folder or archive of the advisory database)
+deny: ## Advisories, licences, sources (ADVISORIES=folder or archive of the advisory database, or SKIP_ADVISORIES=1)
 	tests/deny "$(ADVISORIES)"

@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
 use torus_ipc::{CommitReceipt, Deny, LoginProof, Lookup, ReleasedShare, Request, Response, Status};
-use torus_mapping::{Failed, Reject};
-use torus_statement::state::key;
+use torus_mapping::Failed;
+use torus_statement::state::AuditEntry;
 use torus_statement::text::{VerifierId, VerifierName};
-use torus_statement::{Body, EpochConfig, Hash, Index, Point, Policy, Wire};
+use torus_statement::{EpochConfig, Hash, Index, Point, Policy};
 
-use crate::api::{AssignError, Backend, CertifiedKey, Found, KeyOwner, NodeStatus, ReleaseInput};
-use crate::chain::{Fate, NodeChain};
+use crate::api::{
+    AssignError, Backend, BatchStatus, CertifiedKey, Found, KeyOwner, MAX_BATCHES, NodeStatus, ReleaseInput,
+};
+use crate::assign;
+use crate::chain::NodeChain;
 use crate::p2p::P2p;
-use crate::store::Snapshot;
+use crate::store::{CertifiedLookup, Snapshot};
 use crate::vault_link::{LinkError, VaultLink};
 use torus_consensus::Handle;
 
@@ -128,6 +130,11 @@ impl Backend for NodeBackend {
         self.read(|snapshot| snapshot.verifier(name)).map(|verifier| verifier.policy)
     }
 
+    fn audits(&self) -> Vec<(Index, AuditEntry)> {
+        let of = |member| Some((member, self.read(|snapshot| snapshot.view().audit(member))?));
+        self.config.sizes().members().filter_map(of).collect()
+    }
+
     fn status(&self) -> NodeStatus {
         let tip = self.engine.tips().borrow().clone();
         let supply = self.read(|snapshot| snapshot.supply().map(Some)).unwrap_or_default();
@@ -144,6 +151,7 @@ impl Backend for NodeBackend {
             buffer_unassigned: supply.unassigned(),
             buffer_target: committee.buffer.low_water.into(),
             batches_pending: supply.pending.len() as u64,
+            batches: self.read(|snapshot| newest_batches(snapshot).map(Some)).unwrap_or_default(),
             assigned: supply.assigned,
         }
     }
@@ -161,66 +169,30 @@ impl Backend for NodeBackend {
 
     async fn certified(&self, verifier: &VerifierName, id: &VerifierId) -> Option<CertifiedKey> {
         let certified = self.read(|snapshot| snapshot.certified(verifier, id))?;
-        let lookup = Lookup { assignment: certified.assignment, key: certified.key };
-        Some(CertifiedKey { header: certified.header, lookup })
+        let CertifiedLookup { header, user, assignment, key, .. } = certified;
+        Some(CertifiedKey { header, lookup: Lookup { user, assignment, key } })
     }
 
     async fn assign(&self, verifier: &VerifierName, id: &VerifierId) -> Result<Found, AssignError> {
-        let deadline = Instant::now() + ASSIGN;
-        // Subscribed before anything is submitted: no block is missed.
-        let mut tips = self.engine.tips();
-        tips.mark_unchanged();
-        if let Some(found) = self.found(verifier, id) {
-            return Ok(found);
-        }
-        let transaction = self.chain.sign(Body::Assign { verifier: verifier.clone(), user: key::user(id) });
-        let hash = transaction.hash();
-        match self.chain.would_execute(&transaction) {
-            Ok(Ok(())) => {}
-            // Assigned in the meantime, or a sequence that was overtaken: the state or the next block tells.
-            Ok(Err(Reject::Assigned)) => {}
-            Ok(Err(reject)) => return Err(refusal(reject)),
-            Err(error) => {
-                tracing::error!(%error, "an assignment cannot be checked");
-                return Err(AssignError::NotReady);
-            }
-        }
-        if let Err(refused) = self.engine.submit(transaction.to_bytes()) {
-            tracing::debug!(%refused, "an assignment was not taken");
-            if let Some(found) = self.found(verifier, id) {
-                return Ok(found);
-            }
-            return Err(AssignError::NotReady);
-        }
-        loop {
-            match timeout_at(deadline, tips.changed()).await {
-                Err(_) => return self.found(verifier, id).ok_or(AssignError::Timeout),
-                Ok(Err(_)) => return Err(AssignError::NotReady),
-                Ok(Ok(())) => {}
-            }
-            if let Some(found) = self.found(verifier, id) {
-                return Ok(found);
-            }
-            if let Some(Fate::Rejected(reject)) = self.chain.fate(&hash)
-                && reject != Reject::Assigned
-            {
-                return Err(refusal(reject));
-            }
-        }
+        let found = || self.found(verifier, id);
+        assign::assign(&self.chain, &*self.engine, (verifier, id), found, ASSIGN).await
     }
 
     async fn release(&self, login: ReleaseInput) -> Result<ReleasedShare, Deny> {
         let ReleaseInput { token, verifier, id, receipts, session_seconds } = login;
-        let CertifiedKey { header, lookup } = self.certified(&verifier, &id).await.ok_or(Deny::Proof)?;
-        let mut proof = Box::new(LoginProof { token, verifier, receipts, header, lookup, session_seconds });
+        let proven = || self.read(|snapshot| snapshot.certified(&verifier, &id)).ok_or(Deny::Proof);
+        let CertifiedLookup { header, policy, user, assignment, key } = proven()?;
+        let lookup = Lookup { user, assignment, key };
+        let verifier = verifier.clone();
+        let mut proof = Box::new(LoginProof { token, verifier, receipts, header, policy, lookup, session_seconds });
         for _ in 0..STALE {
             match self.ask(Request::Release(proof.clone())).await {
                 Ok(Response::Share(share)) => return Ok(*share),
                 Ok(_) => return Err(Deny::Malformed),
                 // A block was certified in between: the vault wants the proof under the newest header that it knows.
                 Err(Deny::Stale) => {
-                    let newer = self.certified(&proof.verifier, &id).await.ok_or(Deny::Proof)?;
-                    (proof.header, proof.lookup) = (newer.header, newer.lookup);
+                    let CertifiedLookup { header, policy, user, assignment, key } = proven()?;
+                    (proof.header, proof.policy, proof.lookup) = (header, policy, Lookup { user, assignment, key });
                 }
                 Err(deny) => return Err(deny),
             }
@@ -234,12 +206,13 @@ impl Backend for NodeBackend {
     }
 }
 
-const fn refusal(reject: Reject) -> AssignError {
-    match reject {
-        Reject::NoKeys => AssignError::NoKeys,
-        Reject::MemberAllowance | Reject::VerifierAllowance => AssignError::RateLimited,
-        _ => AssignError::NotReady,
+fn newest_batches(snapshot: &Snapshot<'_>) -> Result<Vec<BatchStatus>, Failed> {
+    let active = snapshot.active_batches()?;
+    let mut batches = Vec::new();
+    for batch in active.iter().skip(active.len().saturating_sub(MAX_BATCHES)) {
+        batches.extend(snapshot.view().batch(*batch)?.map(|entry| BatchStatus::of(*batch, &entry)));
     }
+    Ok(batches)
 }
 
 fn now() -> u64 {

@@ -3,7 +3,7 @@
 
 mod mempool;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

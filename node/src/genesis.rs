@@ -3,6 +3,8 @@
 //! Nothing here needs a running network, and nothing is trusted for being in a file: every certificate is verified
 //! again, and every operator approves the file's hash on his vault's host. Existing files are never overwritten.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod jwks;
 #[cfg(test)]
 mod tests;
@@ -228,38 +230,44 @@ fn members(paths: &[PathBuf], network: &NetworkName, sizes: Sizes) -> Result<Vec
     }
     let mut certificates: Vec<KeyCertificate> = Vec::new();
     for path in paths {
-        let name = path.display().to_string();
-        let bad = |why: &str| GenesisError::Member(name.clone(), why.into());
-        let file: MemberFile = serde_json::from_slice(&read(path, MAX_INPUT)?).map_err(|e| bad(&e.to_string()))?;
-        if file.version != 1 {
-            return Err(bad("its version is not 1"));
-        }
-        let bytes = hex::decode(&file.certificate).map_err(|_| bad("its certificate is not hex"))?;
-        let certificate = KeyCertificate::from_bytes(&bytes).map_err(|e| bad(&format!("its certificate: {e}")))?;
-        let keys = &certificate.keys;
-        if keys.network != *network || file.network != network.as_str() {
-            return Err(bad(&format!("it was made for network {}", keys.network)));
-        }
-        if sizes.member(keys.index.get()).is_none() || file.index != keys.index.get() {
-            return Err(bad(&format!("its index is {}, of {} members", keys.index, sizes.n())));
-        }
-        let identity = [hex::encode(keys.identity.to_compressed()), hex::encode(keys.identity.to_xy())];
-        if !identity.contains(&file.identity.to_ascii_lowercase()) {
-            return Err(bad("its identity is not that of its certificate"));
-        }
-        if (keys.epoch, keys.attempt) != (1, 0) {
-            return Err(bad("its keys are not for the first epoch"));
-        }
-        if !certificate.verifies() {
-            return Err(bad("its certificate does not verify"));
-        }
-        if certificates.iter().any(|other| other.keys.index == keys.index) {
-            return Err(bad(&format!("another file is of member {} too", keys.index)));
+        let bad = |why: String| GenesisError::Member(path.display().to_string(), why);
+        let certificate = member(&read(path, MAX_INPUT)?, network, sizes).map_err(bad)?;
+        let index = certificate.keys.index;
+        if certificates.iter().any(|other| other.keys.index == index) {
+            return Err(bad(format!("another file is of member {index} too")));
         }
         certificates.push(certificate);
     }
     certificates.sort_by_key(|certificate| certificate.keys.index);
     Ok(certificates)
+}
+
+/// The certificate in a member's file, if the file is of this network's first epoch.
+fn member(json: &[u8], network: &NetworkName, sizes: Sizes) -> Result<KeyCertificate, String> {
+    let file: MemberFile = serde_json::from_slice(json).map_err(|e| e.to_string())?;
+    if file.version != 1 {
+        return Err("its version is not 1".into());
+    }
+    let bytes = hex::decode(&file.certificate).map_err(|_| "its certificate is not hex")?;
+    let certificate = KeyCertificate::from_bytes(&bytes).map_err(|e| format!("its certificate: {e}"))?;
+    let keys = &certificate.keys;
+    if keys.network != *network || file.network != network.as_str() {
+        return Err(format!("it was made for network {}", keys.network));
+    }
+    if sizes.member(keys.index.get()).is_none() || file.index != keys.index.get() {
+        return Err(format!("its index is {}, of {} members", keys.index, sizes.n()));
+    }
+    let identity = [hex::encode(keys.identity.to_compressed()), hex::encode(keys.identity.to_xy())];
+    if !identity.contains(&file.identity.to_ascii_lowercase()) {
+        return Err("its identity is not that of its certificate".into());
+    }
+    if (keys.epoch, keys.attempt) != (1, 0) {
+        return Err("its keys are not for the first epoch".into());
+    }
+    if !certificate.verifies() {
+        return Err("its certificate does not verify".into());
+    }
+    Ok(certificate)
 }
 
 fn endpoints(texts: &[String], sizes: Sizes) -> Result<Vec<Endpoint>, GenesisError> {

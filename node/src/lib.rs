@@ -1,6 +1,8 @@
 //! The node process: network and no secret.
 
 pub mod api;
+mod assign;
+pub mod audit;
 pub mod backend;
 pub mod chain;
 pub mod genesis;

@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
 use torus_node::genesis::{self, GenesisArgs};
-use torus_node::run::{Options, open, serve};
-use torus_policies::{Role, lockdown};
+use torus_node::run::{Listeners, Options, open, serve};
+use torus_policies::{Landlock, User, begin};
 
 /// A member's node: network and no secret.
 #[derive(Parser)]
@@ -63,6 +63,15 @@ struct RunArgs {
     /// TLS key in PEM.
     #[arg(long, requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// The user to become, if root starts the node: it binds its listeners as root and opens everything else as him.
+    #[arg(long, requires = "gid")]
+    uid: Option<u32>,
+    /// His group.
+    #[arg(long, requires = "uid")]
+    gid: Option<u32>,
+    /// Start without Landlock where the kernel has none (it needs Linux 6.7). The log and the metrics tell.
+    #[arg(long)]
+    without_landlock: bool,
 }
 
 fn main() -> ExitCode {
@@ -83,27 +92,30 @@ fn main() -> ExitCode {
     }
 }
 
-/// Opens, locks down while there is one thread, then serves.
+/// Listens, becomes its user, opens, and serves when it is locked down.
 fn run(args: RunArgs) -> Result<(), String> {
+    let start = begin(&[]).map_err(|e| e.to_string())?;
+    let listeners = Listeners::bind(args.listen, args.admin).map_err(|e| e.to_string())?;
+    let user = User::from_args(args.uid, args.gid)?;
+    let process = start.become_user(user).map_err(|e| e.to_string())?;
     let levels = tracing_subscriber::EnvFilter::try_from_env("TORUS_LOG").unwrap_or_else(|_| {
         let (engine, own) = ("arc_malachitebft=warn,informalsystems_malachitebft=warn,libp2p=warn", "info");
         tracing_subscriber::EnvFilter::new(format!("{own},{engine}"))
     });
     tracing_subscriber::fmt().with_env_filter(levels).with_writer(std::io::stderr).with_ansi(false).init();
     let key = genesis::load_p2p_key(&args.data).map_err(|e| e.to_string())?;
-    let opened = open(Options {
+    let options = Options {
         data: args.data,
         vault_socket: args.vault_socket,
         network_file: args.network_file,
         index: args.index,
-        listen: args.listen,
-        admin: args.admin,
         tls: args.tls_cert.zip(args.tls_key),
         key,
-    })
-    .map_err(|e| e.to_string())?;
-    lockdown(Role::Node).map_err(|e| e.to_string())?;
-    serve(opened).map_err(|e| e.to_string())
+    };
+    let opened = open(options, listeners).map_err(|e| e.to_string())?;
+    let landlock = if args.without_landlock { Landlock::Without } else { Landlock::Required };
+    let confined = process.confine(opened.role(), &opened.access(), landlock).map_err(|e| e.to_string())?;
+    serve(opened, confined).map_err(|e| e.to_string())
 }
 
 fn now() -> u64 {

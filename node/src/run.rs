@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::identity::Keypair;
-use libp2p::{Multiaddr, multiaddr};
+use libp2p::multiaddr::{self, Multiaddr, Protocol};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use torus_statement::network::MAX_NETWORK_FILE;
 use torus_statement::{EpochConfig, Index, NetworkFile, Wire};
 
 use crate::api::{Backend, Limits, Metrics, Server, Tls, serve_admin, serve_api};
+use crate::audit::AuditHeads;
 use crate::backend::{NodeBackend, Parts};
 use crate::chain::NodeChain;
 use crate::keygen::Keygen;
@@ -21,9 +22,14 @@ use crate::signer::VaultSigner;
 use crate::store::Store;
 use crate::vault_link::{LinkError, VaultLink};
 use torus_consensus::{Chain, ConsensusConfig, Timing, VoteSigner};
+use torus_policies::{Access, Confined, Role};
 
 /// How long a start waits for the vault's socket.
 const VAULT_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the engine may take to listen.
+const LISTENING: Duration = Duration::from_secs(20);
+/// The engine's log, under the data directory.
+const ENGINE: &str = "engine";
 /// Threads that serve.
 const WORKERS: usize = 4;
 /// How long an orderly end may take.
@@ -39,14 +45,16 @@ pub struct Options {
     pub network_file: PathBuf,
     /// This member.
     pub index: u8,
-    /// Where users' front ends call.
-    pub listen: SocketAddr,
-    /// Where the operator looks.
-    pub admin: SocketAddr,
     /// Certificate chain and key, both in PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// The p2p key.
     pub key: ed25519_dalek::SigningKey,
+}
+
+/// The listeners for front ends and for the operator: ports that only root may have are bound while the node is root.
+pub struct Listeners {
+    api: TcpListener,
+    admin: TcpListener,
 }
 
 /// What was opened before the process was locked down.
@@ -55,10 +63,18 @@ pub struct Opened {
     network: NetworkFile,
     bytes: Vec<u8>,
     me: Index,
-    api: TcpListener,
-    admin: TcpListener,
+    listeners: Listeners,
     tls: Option<Tls>,
     store: Store,
+    members: Members,
+}
+
+/// Where the members are: addresses, since a node that serves asks no name server.
+struct Members {
+    listen: (Multiaddr, Multiaddr),
+    peers: Vec<Peer>,
+    bind: Vec<u16>,
+    connect: Vec<u16>,
 }
 
 /// Why a node ends, in words for its operator.
@@ -66,8 +82,39 @@ pub struct Opened {
 #[error("{0}")]
 pub struct Ended(String);
 
-/// Opens what the node needs: files, the store, its listeners.
-pub fn open(options: Options) -> Result<Opened, Ended> {
+impl Listeners {
+    /// Binds both.
+    pub fn bind(api: SocketAddr, admin: SocketAddr) -> Result<Self, Ended> {
+        let bind = |address: SocketAddr| {
+            let refused = |e| Ended(format!("cannot listen on {address} ({e}): is the port free?"));
+            TcpListener::bind(address).map_err(refused)
+        };
+        Ok(Self { api: bind(api)?, admin: bind(admin)? })
+    }
+}
+
+impl Opened {
+    /// What the process may still do once it serves.
+    pub fn role(&self) -> Role {
+        if self.tls.is_some() { Role::NodeTls } else { Role::Node }
+    }
+
+    /// Files and ports that the node needs after it was confined: the engine's log and, while it starts, what its
+    /// library reads of the system's names; certificates that are replaced; the other members.
+    pub fn access(&self) -> Access {
+        let names = ["/etc/resolv.conf", "/etc/hosts"].into_iter().map(PathBuf::from).filter(|path| path.exists());
+        let certificates = self.tls.iter().flat_map(Tls::directories);
+        Access {
+            read: names.chain(certificates).collect(),
+            keep: vec![self.options.data.join(ENGINE)],
+            bind: self.members.bind.clone(),
+            connect: self.members.connect.clone(),
+        }
+    }
+}
+
+/// Opens what the node needs: files and the store.
+pub fn open(options: Options, listeners: Listeners) -> Result<Opened, Ended> {
     let path = options.network_file.display().to_string();
     let bytes = std::fs::read(&options.network_file).map_err(|e| Ended(format!("the network file {path}: {e}")))?;
     if bytes.len() > MAX_NETWORK_FILE {
@@ -81,28 +128,29 @@ pub fn open(options: Options) -> Result<Opened, Ended> {
         let data = options.data.display();
         return Err(Ended(format!("the p2p key in {data} is not the one that member {me} was certified with")));
     }
-    let bind = |address: SocketAddr| {
-        TcpListener::bind(address).map_err(|e| Ended(format!("cannot listen on {address} ({e}): is the port free?")))
-    };
-    let (api, admin) = (bind(options.listen)?, bind(options.admin)?);
     let tls = options.tls.as_ref().map(|(certificate, key)| Tls::load(certificate, key)).transpose();
     let tls = tls.map_err(|e| Ended(e.to_string()))?;
+    let members = Members::of(&network.config, me)?;
     let store = Store::open(&options.data.join("store"), &network).map_err(|e| Ended(e.to_string()))?;
-    Ok(Opened { options, network, bytes, me, api, admin, tls, store })
+    let engine = options.data.join(ENGINE);
+    std::fs::create_dir_all(&engine).map_err(|e| Ended(format!("{}: {e}", engine.display())))?;
+    Ok(Opened { options, network, bytes, me, listeners, tls, store, members })
 }
 
-/// Serves until a signal comes (`Ok`) or something ends (`Err`). Starts the first threads: call `lockdown` before.
-pub fn serve(opened: Opened) -> Result<(), Ended> {
+/// Serves until a signal comes (`Ok`) or something ends (`Err`). The threads that it starts inherit what the process is
+/// confined to; when all listeners are open, the filter goes on for all of them, and only then the first caller is
+/// answered.
+pub fn serve(opened: Opened, confined: Confined) -> Result<(), Ended> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.map_err(|error| Ended(error.to_string()))?;
-    let outcome = runtime.block_on(live(opened));
+    let outcome = runtime.block_on(live(opened, confined));
     // Whatever still runs in the background holds nothing that must be kept.
     runtime.shutdown_timeout(Duration::from_secs(2));
     outcome
 }
 
-async fn live(opened: Opened) -> Result<(), Ended> {
-    let Opened { options, network, bytes, me, api, admin, tls, store } = opened;
+async fn live(opened: Opened, confined: Confined) -> Result<(), Ended> {
+    let Opened { options, network, bytes, me, listeners, tls, store, members } = opened;
     let (genesis, config) = (network.hash(), Arc::new(network.config));
     let end = |error: &dyn std::fmt::Display| Ended(error.to_string());
 
@@ -119,13 +167,11 @@ async fn live(opened: Opened) -> Result<(), Ended> {
     let chain = NodeChain::open(Arc::new(store), Arc::clone(&config), me, options.key.clone());
     let chain = Arc::new(chain.map_err(|e| end(&e))?);
     let keypair = keypair(&options.key)?;
-    let (p2p, inbound) =
-        p2p::start(keypair.clone(), listen_address(&config, me)?, peers(&config, me)?).map_err(|e| end(&e))?;
+    let (p2p, inbound) = p2p::start(keypair.clone(), members.listen.0, members.peers).map_err(|e| end(&e))?;
 
-    let bft = config.keys().endpoints.get(me.slot()).map(|endpoint| endpoint.bft.clone()).unwrap_or_default();
     let start = ConsensusConfig {
-        directory: options.data.join("engine"),
-        listen: address(&bft, me)?,
+        directory: options.data.join(ENGINE),
+        listen: members.listen.1,
         keypair,
         config: config.as_ref().clone(),
         index: me,
@@ -135,6 +181,23 @@ async fn live(opened: Opened) -> Result<(), Ended> {
     let engine =
         torus_consensus::start(start, Arc::clone(&chain) as Arc<dyn Chain>, signer).await.map_err(|e| end(&e))?;
     let engine = Arc::new(engine);
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate()).map_err(|e| end(&e))?, signal(SignalKind::interrupt()).map_err(|e| end(&e))?);
+    // Everything is open: the engine's listener was the last.
+    tokio::select! {
+        () = engine.listening() => {}
+        why = engine.stopped() => return Err(Ended(format!("the engine has stopped: {why:?}"))),
+        () = tokio::time::sleep(LISTENING) => {
+            return Err(Ended(format!("the engine does not listen on its endpoint (is the port free?) after {LISTENING:?}")));
+        }
+    }
+    let mut locked = confined.filter().map_err(|e| end(&e))?;
+    tracing::info!("locked down: {}", locked.report());
+    if locked.without_landlock() {
+        tracing::error!(
+            "running without Landlock, as --without-landlock says: a hole in the node reaches more files and ports"
+        );
+    }
 
     let parts = Parts {
         me,
@@ -149,6 +212,7 @@ async fn live(opened: Opened) -> Result<(), Ended> {
         Arc::new(NodeBackend::start(parts).ok_or_else(|| Ended("this node is no member".into()))?);
     let told = Arc::clone(&engine);
     let metrics = Arc::new(Metrics::new(Some(Arc::new(move || told.metrics()))));
+    metrics.landlock(!locked.without_landlock());
     let (stop, stopped) = watch::channel(false);
     let server = Server {
         backend: Arc::clone(&backend),
@@ -156,20 +220,23 @@ async fn live(opened: Opened) -> Result<(), Ended> {
         metrics: Arc::clone(&metrics),
         tls: tls.map(Arc::new),
     };
+    let heads = AuditHeads { me, chain: Arc::clone(&chain), engine: Arc::clone(&engine), link: link.clone() };
+    let heading = tokio::spawn(heads.run());
     let keygen = Keygen { config, me, chain, engine: Arc::clone(&engine), link: link.clone(), p2p };
+    let (listen, admin) = (listeners.api.local_addr().ok(), listeners.admin.local_addr().ok());
     let generating = tokio::spawn(keygen.run(inbound));
-    let serving = tokio::spawn(serve_api(api, server, stopped.clone()));
-    let showing = tokio::spawn(serve_admin(admin, backend, metrics, stopped));
-    tracing::info!(listen = %options.listen, admin = %options.admin, "serving");
+    let serving = tokio::spawn(serve_api(listeners.api, server, stopped.clone()));
+    let showing = tokio::spawn(serve_admin(listeners.admin, backend, metrics, stopped));
+    tracing::info!(?listen, ?admin, "serving");
+    locked.ready().map_err(|e| end(&e))?;
 
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate()).map_err(|e| end(&e))?, signal(SignalKind::interrupt()).map_err(|e| end(&e))?);
     let outcome = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
         () = link.gone() => Err(Ended("the vault has gone away".into())),
         why = engine.stopped() => Err(Ended(format!("the engine has stopped: {why:?}"))),
         _ = generating => Err(Ended("key generation has stopped".into())),
+        _ = heading => Err(Ended("the way of audit heads has stopped".into())),
     };
     // Answers that are under way are finished; the engine's log and the store are whole at any moment.
     let _ = stop.send(true);
@@ -196,24 +263,39 @@ fn keypair(key: &ed25519_dalek::SigningKey) -> Result<Keypair, Ended> {
     Keypair::ed25519_from_bytes(key.to_bytes()).map_err(|error| Ended(format!("the p2p key: {error}")))
 }
 
-fn peers(config: &EpochConfig, me: Index) -> Result<Vec<Peer>, Ended> {
-    let others = config.sizes().members().filter(|index| *index != me);
-    let peer = |index: Index| {
-        let endpoint = config.keys().endpoints.get(index.slot()).map(|endpoint| endpoint.p2p.as_str());
-        let id = config.member(index).and_then(|keys| peer_id(&keys.p2p));
-        let id = id.ok_or_else(|| Ended(format!("the p2p key of member {index} is no Ed25519 key")))?;
-        Ok(Peer { index, id, address: address(endpoint.unwrap_or_default(), index)? })
+impl Members {
+    fn of(config: &EpochConfig, me: Index) -> Result<Self, Ended> {
+        let mut all =
+            Self { listen: (Multiaddr::empty(), Multiaddr::empty()), peers: vec![], bind: vec![], connect: vec![] };
+        for index in config.sizes().members() {
+            let endpoint = config.keys().endpoints.get(index.slot());
+            let endpoint = endpoint.ok_or_else(|| Ended(format!("member {index} has no endpoint")))?;
+            let (p2p, bft) = (address(&endpoint.p2p, index)?, address(&endpoint.bft, index)?);
+            let ports = [p2p.1, bft.1];
+            if index == me {
+                all.bind.extend(ports);
+                all.listen = (p2p.0, bft.0);
+                continue;
+            }
+            all.connect.extend(ports);
+            let id = config.member(index).and_then(|keys| peer_id(&keys.p2p));
+            let id = id.ok_or_else(|| Ended(format!("the p2p key of member {index} is no Ed25519 key")))?;
+            all.peers.push(Peer { index, id, address: p2p.0 });
+        }
+        Ok(all)
+    }
+}
+
+/// An address and its port. Names are refused: asking for one takes datagrams and files, which a node that serves has
+/// not; and an address that stands for all of a machine's is none that others could reach.
+fn address(text: &str, index: Index) -> Result<(Multiaddr, u16), Ended> {
+    let told = |why: &str| Ended(format!("the endpoint {text} of member {index} cannot be used: {why}"));
+    let address: Multiaddr = text.parse().map_err(|error: multiaddr::Error| told(&error.to_string()))?;
+    let parts: Vec<Protocol<'_>> = address.iter().collect();
+    let port = match parts.as_slice() {
+        [Protocol::Ip4(ip), Protocol::Tcp(port)] if !ip.is_unspecified() => *port,
+        [Protocol::Ip6(ip), Protocol::Tcp(port)] if !ip.is_unspecified() => *port,
+        _ => return Err(told("it must be /ip4/…/tcp/… or /ip6/…/tcp/…, one address and no name")),
     };
-    others.map(peer).collect()
-}
-
-fn listen_address(config: &EpochConfig, me: Index) -> Result<Multiaddr, Ended> {
-    let endpoint = config.keys().endpoints.get(me.slot()).map(|endpoint| endpoint.p2p.as_str());
-    address(endpoint.unwrap_or_default(), me)
-}
-
-fn address(text: &str, index: Index) -> Result<Multiaddr, Ended> {
-    text.parse().map_err(|error: multiaddr::Error| {
-        Ended(format!("the endpoint {text} of member {index} is no multiaddress: {error}"))
-    })
+    Ok((address, port))
 }

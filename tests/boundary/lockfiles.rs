@@ -1,7 +1,9 @@
 //! What is committed names no host to download from: registries are the installing machine's to choose.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -33,12 +35,60 @@ fn the_clients_are_pinned_to_the_versions_that_the_documents_name() {
     }
 }
 
+/// The network's lock, and that of the fuzz targets.
+const CARGO_LOCKS: [&str; 2] = ["Cargo.lock", "tests/fuzz/Cargo.lock"];
+
+/// What only the fuzz targets need.
+const FUZZING: [&str; 4] = ["torus-fuzz", "libfuzzer-sys", "arbitrary", "jobserver"];
+
+/// The packages of a lock: name and version, and the rest of its entry line by line.
+fn packages(lock: &str) -> BTreeMap<(String, String), BTreeSet<String>> {
+    let text = fs::read_to_string(root().join(lock)).expect("the lock is committed");
+    let entries = text.split("[[package]]").skip(1).map(|entry| {
+        let field = |name: &str| entry.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        let name = (field("name = ").expect("a name"), field("version = ").expect("a version"));
+        (name, entry.lines().map(str::to_owned).collect())
+    });
+    entries.collect()
+}
+
 #[test]
-fn the_cargo_lock_takes_crates_from_the_registry_alone() {
-    let text = fs::read_to_string(root().join("Cargo.lock")).expect("the lock is committed");
-    let sources: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("source = ")).collect();
-    assert!(sources.len() > 100);
-    for source in sources {
-        assert_eq!(source, "\"registry+https://github.com/rust-lang/crates.io-index\"");
+fn the_cargo_locks_take_crates_from_the_registry_alone() {
+    for lock in CARGO_LOCKS {
+        let text = fs::read_to_string(root().join(lock)).expect("the lock is committed");
+        let sources: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("source = ")).collect();
+        assert!(sources.len() > 100);
+        for source in sources {
+            assert_eq!(source, "\"registry+https://github.com/rust-lang/crates.io-index\"", "{lock}");
+        }
     }
+}
+
+#[test]
+fn without_the_advisory_database_the_check_of_dependencies_fails_and_says_how_to_go_without() {
+    let output = Command::new(root().join("tests/deny")).env_remove("SKIP_ADVISORIES").output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("SKIP_ADVISORIES=1"), "{}: {said}", output.status);
+}
+
+#[test]
+fn the_fuzz_targets_are_built_from_the_networks_versions() {
+    let [network, fuzz] = CARGO_LOCKS.map(packages);
+    let mut alone = BTreeSet::new();
+    for (package, entry) in &fuzz {
+        let name = package.0.trim_matches('"');
+        match network.get(package) {
+            // Features differ, and what only tests of the network need is left out here; the content is the same.
+            Some(other) => {
+                let pinned = |entry: &BTreeSet<String>| entry.iter().find(|line| line.starts_with("checksum")).cloned();
+                assert_eq!(pinned(entry), pinned(other), "{package:?}");
+            }
+            None => assert!(alone.insert(name), "{name} is there twice"),
+        }
+    }
+    assert_eq!(
+        alone,
+        BTreeSet::from(FUZZING),
+        "renew it: cp Cargo.lock tests/fuzz/ && cargo metadata --manifest-path tests/fuzz/Cargo.toml"
+    );
 }

@@ -4,4 +4,6 @@
 
 mod launcher;
 mod lockfiles;
+mod map;
+mod sandbox;
 mod walls;

@@ -135,7 +135,7 @@ fn the_node_links_no_crate_of_the_vault_but_the_public_ones() {
 fn no_crate_of_the_node_links_a_secret_one() {
     let graph = Graph::read();
     for name in graph.members_under("node") {
-        for secret in ["torus-protocol", "torus-hsm", "torus-release", "torus-vault"] {
+        for secret in ["torus-protocol", "torus-hsm", "torus-release", "torus-audit", "torus-vault"] {
             assert!(!graph.linked_by(name).contains(secret), "{name} links {secret}");
         }
     }
@@ -145,7 +145,7 @@ fn no_crate_of_the_node_links_a_secret_one() {
 fn the_public_crates_of_the_vault_link_no_secret_one() {
     let graph = Graph::read();
     for name in PUBLIC {
-        for secret in ["torus-protocol", "torus-hsm", "torus-release", "torus-vault"] {
+        for secret in ["torus-protocol", "torus-hsm", "torus-release", "torus-audit", "torus-vault"] {
             assert!(!graph.linked_by(name).contains(secret), "{name} links {secret}");
         }
     }
@@ -163,6 +163,18 @@ fn the_vault_links_no_network_and_no_runtime() {
     }
     for name in graph.members_under("node") {
         assert!(!linked.contains(name), "torus-vault links {name}");
+    }
+}
+
+/// Constant-time arithmetic on secrets comes from k256 and p256; a crate of numbers of any size has none.
+#[test]
+fn no_secret_meets_arithmetic_whose_time_depends_on_it() {
+    let graph = Graph::read();
+    for program in ["torus-vault", "torus-client"] {
+        let linked = graph.linked_by(program);
+        for numbers in ["num-bigint", "num-bigint-dig", "rug", "gmp-mpfr-sys", "dashu", "ibig", "ramp", "rsa"] {
+            assert!(!linked.contains(numbers), "{program} links {numbers}");
+        }
     }
 }
 

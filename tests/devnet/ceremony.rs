@@ -12,7 +12,7 @@ use crate::issuer::Issuer;
 use crate::plan::{Layout, MemberLayout, Shape, private_dir, write_whole};
 use crate::process::{Program, Role, run};
 use crate::trouble::Naming;
-use crate::{Result, Trouble};
+use crate::{Result, Trouble, users};
 
 /// Where Debian's package softhsm2 puts its module.
 const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
@@ -127,13 +127,12 @@ pub fn found(
 }
 
 fn found_member(binaries: &Binaries, member: &MemberLayout, shape: &Shape) -> Result<()> {
-    for dir in [member.root().to_owned(), member.token(), member.token().join("tokens"), member.vault(), member.node()]
-    {
+    for dir in [member.root().to_owned(), member.token(), member.objects(), member.vault(), member.node()] {
         private_dir(&dir)?;
     }
     let conf = format!(
         "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
-        member.token().join("tokens").display()
+        member.objects().display()
     );
     write_whole(&member.softhsm_conf(), conf.as_bytes(), 0o600)?;
     for file in [member.pin(), member.so_pin()] {
@@ -221,23 +220,26 @@ fn read_founded(layout: &Layout, shape: &Shape) -> Result<Founded> {
 
 /// How a member's vault is started, less its socket.
 pub fn vault_program(binaries: &Binaries, layout: &Layout, founded: &Founded, member: u8) -> Program {
-    let member = layout.member(member);
+    let files = layout.member(member);
     let mut args = args!["run"];
-    args.extend(binaries.token_args(&member));
+    args.extend(binaries.token_args(&files));
     args.extend(args![
         "--network-file",
         layout.genesis(),
         "--genesis",
         &founded.genesis,
         "--node-uid",
-        crate::process::own_uid().to_string(),
+        users::of(member, Role::Node).unwrap_or_else(crate::process::own_uid).to_string(),
+        "--token-dir",
+        files.objects(),
     ]);
+    args.extend(confinement(member, Role::Vault));
     Program {
         path: binaries.vault(),
         args,
-        env: vec![("SOFTHSM2_CONF".to_owned(), member.softhsm_conf().into_os_string())],
+        env: vec![("SOFTHSM2_CONF".to_owned(), files.softhsm_conf().into_os_string())],
         listener: None,
-        log: member.log(Role::Vault),
+        log: files.log(Role::Vault),
     }
 }
 
@@ -245,7 +247,7 @@ pub fn vault_program(binaries: &Binaries, layout: &Layout, founded: &Founded, me
 pub fn node_program(binaries: &Binaries, layout: &Layout, founded: &Founded, member: u8) -> Program {
     let files = layout.member(member);
     let ports = founded.shape.ports(member);
-    let args = args![
+    let mut args = args![
         "run",
         "--data",
         files.node(),
@@ -260,7 +262,32 @@ pub fn node_program(binaries: &Binaries, layout: &Layout, founded: &Founded, mem
         "--admin",
         format!("127.0.0.1:{}", ports.admin),
     ];
+    args.extend(confinement(member, Role::Node));
     Program { path: binaries.node(), args, env: Vec::new(), listener: None, log: files.log(Role::Node) }
+}
+
+/// Who a daemon becomes, and whether it does without Landlock: only if WITHOUT_LANDLOCK is set, which make hands on.
+fn confinement(member: u8, role: Role) -> Vec<OsString> {
+    let mut args = Vec::new();
+    if let Some(user) = users::of(member, role) {
+        args.extend(args!["--uid", user.to_string(), "--gid", user.to_string()]);
+    }
+    if std::env::var_os("WITHOUT_LANDLOCK").is_some_and(|value| !value.is_empty()) {
+        args.extend(args!["--without-landlock"]);
+    }
+    args
+}
+
+/// Gives each daemon its files, where it is a user of its own: again at every start, since a network may have been
+/// founded by another launcher.
+pub fn give_away(member: &MemberLayout) -> Result<()> {
+    users::let_pass(member.root())?;
+    let (vault, node) = (users::of(member.index(), Role::Vault), users::of(member.index(), Role::Node));
+    for dir in [member.token(), member.vault()] {
+        users::give(&dir, vault)?;
+    }
+    users::give(&member.node(), node)?;
+    users::give(member.socket(), node)
 }
 
 /// 16 digits from the system's randomness.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ceremony::{Binaries, Founded, node_program, vault_program};
+use crate::ceremony::{Binaries, Founded, give_away, node_program, vault_program};
 use crate::issuer::Issuer;
 use crate::network_file::NetworkBoard;
 use crate::plan::Layout;
@@ -35,7 +35,9 @@ impl Fleet {
         let mut members = Vec::new();
         for member in founded.shape.members() {
             let mut vault = vault_program(binaries, layout, founded, member);
-            vault.listener = Some(listen(layout.member(member).socket())?);
+            let files = layout.member(member);
+            vault.listener = Some(listen(files.socket())?);
+            give_away(&files)?;
             let node = node_program(binaries, layout, founded, member);
             let daemon = |role, program| Daemon::new(member, role, program, binaries.launcher(), Arc::clone(&board));
             members.push(Pair { vault: daemon(Role::Vault, vault), node: daemon(Role::Node, node) });

@@ -20,5 +20,6 @@ pub mod progress;
 pub mod running;
 pub mod supervisor;
 mod trouble;
+pub mod users;
 
 pub use trouble::{Result, Trouble};

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use torus_sharing::Sizes;
 
 use crate::trouble::Naming;
-use crate::{Result, Trouble};
+use crate::{Result, Trouble, users};
 
 /// Ephemeral ports begin here on Linux; a listener above may find its port taken by an outgoing connection.
 const FIRST_EPHEMERAL: u16 = 32768;
@@ -88,6 +88,7 @@ pub struct Ports {
 #[derive(Clone, Debug)]
 pub struct Layout {
     root: PathBuf,
+    homes: PathBuf,
     sockets: PathBuf,
 }
 
@@ -97,7 +98,11 @@ impl Layout {
         private_dir(root)?;
         let root = fs::canonicalize(root).at("find", root)?;
         let sockets = socket_dir(&root)?;
-        Ok(Self { root, sockets })
+        let homes = home_dir(&root)?;
+        for dir in [&root, &homes, &sockets] {
+            users::let_pass(dir)?;
+        }
+        Ok(Self { root, homes, sockets })
     }
 
     /// The directory of the whole devnet.
@@ -117,7 +122,7 @@ impl Layout {
 
     /// The genesis file of the network.
     pub fn genesis(&self) -> PathBuf {
-        self.root.join("network.torus")
+        self.homes.join("network.torus")
     }
 
     /// The verifiers that genesis starts with.
@@ -143,7 +148,7 @@ impl Layout {
     /// The files of one member.
     pub fn member(&self, member: u8) -> MemberLayout {
         MemberLayout {
-            root: self.root.join(format!("member-{member}")),
+            root: self.homes.join(format!("member-{member}")),
             socket: self.sockets.join(format!("vault-{member}.sock")),
             member,
         }
@@ -186,16 +191,17 @@ impl Layout {
                 || name.starts_with("member-")
                 || name.ends_with(".new")
         };
-        let entries = fs::read_dir(&self.root).at("list", &self.root)?;
         let mut doomed = Vec::new();
-        for entry in entries {
-            let entry = entry.at("list", &self.root)?;
-            let name = entry.file_name();
-            if !name.to_str().is_some_and(ours) {
-                return Err(Trouble::Refused(format!("not cleared: {} is not a devnet's", entry.path().display())));
-            }
-            if name != "devnet.lock" && name != "sockets" {
-                doomed.push(entry.path());
+        for dir in [&self.root, &self.homes] {
+            for entry in fs::read_dir(dir).at("list", dir)? {
+                let entry = entry.at("list", dir)?;
+                let name = entry.file_name();
+                if !name.to_str().is_some_and(ours) {
+                    return Err(Trouble::Refused(format!("not cleared: {} is not a devnet's", entry.path().display())));
+                }
+                if name != "devnet.lock" && name != "sockets" && !doomed.contains(&entry.path()) {
+                    doomed.push(entry.path());
+                }
             }
         }
         // First the mark that says the rest is whole.
@@ -230,6 +236,11 @@ impl MemberLayout {
     /// The directory of its SoftHSM token, configuration and PINs.
     pub fn token(&self) -> PathBuf {
         self.root.join("token")
+    }
+
+    /// Where SoftHSM keeps the token's objects.
+    pub fn objects(&self) -> PathBuf {
+        self.token().join("tokens")
     }
 
     /// SoftHSM's configuration, the vault's alone.
@@ -302,13 +313,24 @@ fn socket_dir(root: &Path) -> Result<PathBuf> {
         private_dir(&near)?;
         return Ok(near);
     }
+    far_dir(root, "")
+}
+
+/// The root itself, or where a daemon's user cannot pass through the directories above it, as root's home, one of our
+/// own under the temporary directory.
+fn home_dir(root: &Path) -> Result<PathBuf> {
+    if users::passable(root) { Ok(root.to_owned()) } else { far_dir(root, "-members") }
+}
+
+/// A directory under the temporary one that is ours alone and always the same for one root.
+fn far_dir(root: &Path, purpose: &str) -> Result<PathBuf> {
     let digest = Sha256::digest(root.as_os_str().as_encoded_bytes());
     let name = hex::encode(digest.get(..8).unwrap_or_default());
-    let far = std::env::temp_dir().join(format!("torus-devnet-{name}"));
+    let far = std::env::temp_dir().join(format!("torus-devnet-{name}{purpose}"));
     private_dir(&far)?;
     let meta = fs::symlink_metadata(&far).at("look at", &far)?;
-    if !meta.is_dir() || meta.uid() != crate::process::own_uid() || meta.mode() & 0o077 != 0 {
-        return Err(Trouble::Refused(format!("{} is not a directory of ours alone", far.display())));
+    if !meta.is_dir() || meta.uid() != crate::process::own_uid() || meta.mode() & 0o022 != 0 {
+        return Err(Trouble::Refused(format!("{} is not a directory that we alone write", far.display())));
     }
     Ok(far)
 }
@@ -364,5 +386,6 @@ mod tests {
         assert!(layout.control().as_os_str().len() <= SOCKET_PATH);
         assert!(!layout.control().starts_with(&deep));
         let _ = fs::remove_dir(layout.control().parent().unwrap());
+        let _ = fs::remove_dir(&layout.homes);
     }
 }

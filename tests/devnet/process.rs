@@ -128,9 +128,21 @@ pub fn signal(pid: u32, signal: i32) {
 
 /// Whether a process with this id exists and is no zombie.
 pub fn alive(pid: u32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    state(Path::new(&format!("/proc/{pid}/stat"))).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// The state's letter in a `stat` of /proc.
+fn state(stat: &Path) -> Option<char> {
+    let stat = fs::read_to_string(stat).ok()?;
     // The name in parentheses may hold anything; the state follows the last one.
-    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+/// Whether all of a process stands still after a SIGSTOP.
+pub fn stopped(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut states = threads.map(|thread| state(&thread.path().join("stat"))).peekable();
+    states.peek().is_some() && states.all(|state| state == Some('T'))
 }
 
 /// The uid of this process.

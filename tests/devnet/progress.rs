@@ -12,6 +12,8 @@ use crate::process::Role;
 use crate::{Result, Trouble};
 
 const POLL: Duration = Duration::from_millis(400);
+/// Plain lines that differ in a countdown alone come again after so long.
+const AGAIN: Duration = Duration::from_secs(10);
 const BAR: u64 = 24;
 
 /// What /readyz of a member said.
@@ -125,13 +127,16 @@ type Said = (u8, std::result::Result<Readiness, String>);
 struct Display {
     terminal: bool,
     lines: usize,
+    /// What was said in plain lines, and when it was repeated last.
     last: Vec<String>,
-    printed: Option<Instant>,
+    looked: Option<Instant>,
+    repeated: Instant,
 }
 
 impl Display {
     fn new() -> Self {
-        Self { terminal: std::io::stdout().is_terminal(), lines: 0, last: Vec::new(), printed: None }
+        let (terminal, now) = (std::io::stdout().is_terminal(), Instant::now());
+        Self { terminal, lines: 0, last: Vec::new(), looked: None, repeated: now }
     }
 
     fn show(&mut self, said: &[Said]) {
@@ -144,15 +149,19 @@ impl Display {
                 let _ = writeln!(out, "\x1b[2K{}", line(one, true));
             }
             self.lines = said.len();
-        } else if self.printed.is_none_or(|when| when.elapsed() >= Duration::from_secs(2)) {
-            let lines: Vec<String> = said.iter().map(|one| line(one, false)).collect();
-            for (slot, line) in lines.iter().enumerate() {
-                if self.last.get(slot) != Some(line) {
-                    let _ = writeln!(out, "{line}");
+        } else if self.looked.is_none_or(|when| when.elapsed() >= Duration::from_secs(2)) {
+            let again = self.repeated.elapsed() >= AGAIN;
+            let news: Vec<String> = said.iter().map(news).collect();
+            for (slot, one) in said.iter().enumerate() {
+                if again || self.last.get(slot) != news.get(slot) {
+                    let _ = writeln!(out, "{}", line(one, false));
                 }
             }
-            self.last = lines;
-            self.printed = Some(Instant::now());
+            if again {
+                self.repeated = Instant::now();
+            }
+            self.last = news;
+            self.looked = Some(Instant::now());
         }
         let _ = out.flush();
     }
@@ -160,6 +169,13 @@ impl Display {
     fn finish(&mut self) {
         self.lines = 0;
     }
+}
+
+/// What makes a plain line worth saying: keys and reasons, not how the seconds of a reason pass.
+fn news((_, said): &Said) -> String {
+    let Ok(said) = said else { return String::new() };
+    let reasons: String = said.reasons.concat().chars().filter(|c| !c.is_ascii_digit()).collect();
+    format!("{} {} {} {reasons}", said.ready, said.buffer, said.target)
 }
 
 fn line((member, said): &Said, bar: bool) -> String {
@@ -185,6 +201,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_countdown_is_no_news_and_a_key_is() {
+        let said = |seconds: u32, keys: u32| {
+            let reason = json!({"code": "settling", "text": format!("no login is taken for {seconds} s")});
+            let json = json!({"ready": false, "reasons": [reason], "buffer": {"unassigned": keys, "target": 9}});
+            news(&(1, Readiness::parse(&json, 0).ok_or_else(String::new)))
+        };
+        assert_eq!(said(13, 1), said(9, 1));
+        assert_ne!(said(13, 1), said(13, 2));
+    }
 
     #[test]
     fn a_member_that_is_not_ready_says_why() {

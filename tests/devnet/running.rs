@@ -13,7 +13,7 @@ use crate::issuer::Issuer;
 use crate::plan::{Layout, Shape};
 use crate::process::lock;
 use crate::trouble::Naming;
-use crate::{Result, Trouble};
+use crate::{Result, Trouble, users};
 
 const NETWORK: &str = "torus-devnet";
 const MEMBERS: u8 = 5;
@@ -75,6 +75,7 @@ pub fn with_network<T>(
         ports_are_free(&shape)?;
         let issuer = Issuer::open(&layout.issuer(), &shape.issuer())?;
         Arc::clone(&issuer).serve(shape.port).await?;
+        println!("{}", users::notice());
         let founded = found(&binaries, &layout, &shape, &issuer, &|what| println!("{what}"))?;
         let fleet = Arc::new(Fleet::new(&binaries, &layout, &founded, &issuer)?);
         control::serve(&layout, Arc::clone(&fleet))?;

@@ -213,7 +213,7 @@ pub(crate) fn the_admin_port_tells_health_readiness_and_metrics(net: &mut Devnet
         assert!(metrics.lines().any(|line| line.starts_with("# TYPE")), "{metrics}");
     }
     // What is the operator's is not the world's.
-    for path in ["/readyz", "/metrics"] {
+    for path in ["/readyz", "/audit", "/metrics"] {
         assert_eq!(get(net.api(1), path).status, 404);
     }
 }

@@ -181,6 +181,14 @@ impl Timekeeper {
     }
 }
 
+/// The highest vault time that anything durable was done at, as a transaction finds it.
+///
+/// # Errors
+/// The store fails or is damaged.
+pub fn floor(change: &Change<'_>, store: &Store) -> Result<u64, StoreError> {
+    Ok(stored(change.get(store.meta(), KEY)?)?.floor)
+}
+
 /// The operating system's clock in milliseconds since 1970.
 pub fn system() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

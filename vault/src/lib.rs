@@ -2,29 +2,31 @@
 //!
 //! It answers the verbs of `torus-ipc` and no others: there is none that reads a share, writes one, signs bytes of the
 //! caller's choosing or decrypts. What leaves it, and why, is in `vault/README.md`.
+//!
+//! Requests come in at the [`door`] and wait in the queues of [`workers`]; [`serving`] says what each worker does with
+//! them: votes in [`consensus`], key generation in [`keygen`], users in [`logins`]. [`daemon`] starts and ends all that,
+//! [`operator`] is what a person does on the host, [`secrets`] what randomness and wiping need. [`store`] and [`clock`] are
+//! what is remembered, [`audit`] what is on record of it.
 #![deny(unsafe_code)]
 
-pub mod accept;
-pub mod advance;
-pub mod boot;
+pub mod audit;
 pub mod clock;
-pub mod commit;
-pub mod connection;
-pub mod descriptors;
-pub mod doctor;
-pub mod ecies;
-pub mod init;
+pub mod consensus;
+pub mod daemon;
+pub mod door;
 pub mod keygen;
 pub mod log;
-pub mod member;
-pub mod randomness;
-pub mod reveal;
-pub mod run;
-pub mod scrub;
-pub mod server;
+pub mod logins;
+pub mod operator;
+pub mod secrets;
 pub mod serving;
-pub mod signing;
 pub mod store;
-pub mod votes;
-pub mod voting;
 pub mod workers;
+
+// Every module by its own name, whatever room it stands in.
+pub use consensus::{advance, votes, voting};
+pub use daemon::{boot, member, run};
+pub use door::{connection, descriptors, server};
+pub use logins::{budget, commit, ecies, owners, quota, reveal, users};
+pub use operator::{accept, doctor, freeze, init};
+pub use secrets::{randomness, scrub, signing};

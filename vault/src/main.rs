@@ -6,13 +6,17 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use torus_hsm::{TokenConfig, TokenError};
+use torus_policies::{Landlock, User, begin};
 use torus_statement::receipt::unhex;
 use torus_statement::text::NetworkName;
 use torus_statement::{Hash, Index};
 use torus_vault::accept::accept;
-use torus_vault::descriptors::{listener, stop_signal};
+use torus_vault::audit::command::{self, Audit, Who};
+use torus_vault::descriptors::{SOCKET, listener, stop_signal};
 use torus_vault::doctor::{Patient, doctor};
+use torus_vault::freeze::{Word, say};
 use torus_vault::init::{Ceremony, fingerprints, init};
+use torus_vault::quota::Limits;
 use torus_vault::run::{Options, RunError, run};
 
 /// The exit code of a refused PIN: `RestartPreventExitStatus=3` in a unit file.
@@ -37,6 +41,21 @@ enum Verb {
     /// Takes a store for the truth that is behind its token, or that stopped. The vault votes from the given height on,
     /// which must be above everything that the network has voted on: ask the other operators.
     AcceptStore(Accept),
+    /// Stops receipts and releases of the running vault, durably, whatever its node does. It goes on voting.
+    Freeze(Freeze),
+    /// Lets a frozen vault serve again.
+    Unfreeze(Running),
+    /// The audit log: take a copy, verify it, list it, remove what a copy proves.
+    #[command(subcommand)]
+    Audit(AuditVerb),
+}
+
+#[derive(Subcommand)]
+enum AuditVerb {
+    #[command(flatten)]
+    Copies(Audit),
+    /// Which releases the log has of a user: only this vault's token can tell.
+    Who(AuditWho),
 }
 
 #[derive(Args)]
@@ -92,6 +111,39 @@ struct Run {
     /// The uid of the node's process.
     #[arg(long)]
     node_uid: u32,
+    /// Releases an hour in all, of one verifier, of one key, and what of all is reserved for each verifier; hundredths
+    /// of every second that receipts may take of the device. What is not named keeps its default.
+    #[arg(long, default_value_t = Limits::DEFAULT)]
+    limits: Limits,
+    /// The directory in which a software token (SoftHSM) keeps its objects. The module may then work on files, there and
+    /// nowhere else; without it, it can open nothing after the start.
+    #[arg(long)]
+    token_dir: Option<PathBuf>,
+    /// The user to become, if root starts the vault: before anything is opened, so all files must be his.
+    #[arg(long, requires = "gid")]
+    uid: Option<u32>,
+    /// His group.
+    #[arg(long, requires = "uid")]
+    gid: Option<u32>,
+    /// Start without Landlock where the kernel has none (it needs Linux 6.7). The log tells at every start.
+    #[arg(long)]
+    without_landlock: bool,
+}
+
+#[derive(Args)]
+struct Running {
+    /// The vault's own directory.
+    #[arg(long)]
+    data: PathBuf,
+}
+
+#[derive(Args)]
+struct Freeze {
+    #[command(flatten)]
+    vault: Running,
+    /// Why, for the log.
+    #[arg(long, default_value = "no reason given")]
+    reason: String,
 }
 
 #[derive(Args)]
@@ -118,6 +170,14 @@ struct Accept {
     from_height: u64,
 }
 
+#[derive(Args)]
+struct AuditWho {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    who: Who,
+}
+
 fn main() -> ExitCode {
     match Command::parse().verb {
         Verb::Init(args) => said(make(args)),
@@ -132,6 +192,13 @@ fn main() -> ExitCode {
             }
         },
         Verb::Doctor(args) => look(args),
+        Verb::Freeze(Freeze { vault, reason }) => said(say(&vault.data, &Word::Freeze(reason))),
+        Verb::Unfreeze(vault) => said(say(&vault.data, &Word::Unfreeze)),
+        Verb::Audit(AuditVerb::Copies(verb)) => said(command::run(verb)),
+        Verb::Audit(AuditVerb::Who(AuditWho { place, who })) => {
+            let (data, token, pin_file) = place.parts();
+            said(command::who(&data, &token, &pin_file, &who))
+        }
         Verb::AcceptStore(Accept { place, from_height }) => {
             let (data, token, pin_file) = place.parts();
             said(
@@ -156,11 +223,16 @@ fn make(args: Init) -> Result<String, torus_vault::init::InitError> {
 }
 
 fn serve(args: Run) -> Result<(), RunError> {
+    let start = begin(&[SOCKET])?;
+    let user = User::from_args(args.uid, args.gid).map_err(RunError::User)?;
+    let process = start.become_user(user)?;
     // Before anything is opened or any thread started: the descriptor is ours, and threads inherit the signal mask.
     let (listener, stop) = (listener()?, stop_signal()?);
     let (data, token, pin_file) = args.place.parts();
-    let Run { network_file, genesis, node_uid, .. } = args;
-    run(&Options { data, token, pin_file, network_file, genesis, node_uid }, &listener, &stop)
+    let Run { network_file, genesis, node_uid, limits, token_dir, without_landlock, .. } = args;
+    let landlock = if without_landlock { Landlock::Without } else { Landlock::Required };
+    let options = Options { data, token, token_dir, pin_file, network_file, genesis, node_uid, limits, landlock };
+    run(&options, &listener, &stop, process)
 }
 
 fn look(args: Doctor) -> ExitCode {

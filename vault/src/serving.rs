@@ -1,23 +1,18 @@
-//! What each worker does with its requests.
+//! What the workers of votes and of key generation do with their requests.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rand_chacha::ChaCha20Rng;
-use torus_hsm::Device;
-use torus_ipc::{Deny, LoginProof, Progress, Request, Response};
-use torus_statement::certificate::Certified;
+use torus_ipc::{Deny, Progress, Request, Response};
 
-use crate::clock::Now;
-use crate::commit::{self, Ask, Commits, Entry};
-use crate::connection::Reply;
-use crate::keygen::{Keygen, ShareStore, fit};
+use crate::audit::seen;
+use crate::keygen::{Call, Keygen, ShareStore, fit};
 use crate::member::Member;
-use crate::reveal::{Asked, committed_hash, reveal};
 use crate::store::StoreError;
 use crate::voting::Voter;
-use crate::workers::{Answer, AnswerGroup, Job};
+use crate::workers::{Answer, AnswerInSlices};
 
 /// Votes, proposals and certified headers.
 pub struct Votes {
@@ -39,33 +34,37 @@ impl Answer for Votes {
             Request::SignVote(request) => self.voter.vote(&request).map(Response::Vote),
             Request::SignProposal(proposal) => self.voter.propose(&proposal).map(Response::Signature),
             Request::SignProofOfValidator(peer) => self.voter.prove(&peer).map(Response::Signature),
+            Request::AuditHead(shown) => {
+                shown.map_or(Ok(()), |shown| seen::take_notice(&self.member, &shown))?;
+                Ok(Response::AuditHead(self.member.audit.newest()))
+            }
             Request::HeldVotes => self.voter.held().map(Response::HeldVotes),
             _ => Err(Deny::Malformed),
         }
     }
 }
 
+/// How long a slice of key generation works: a fourth of what it may take, which leaves room for one operation of a
+/// slow device, or one write to a slow disk.
+const SLICE: Duration = Duration::from_millis(5);
+
 /// Key generation.
 pub struct Generation {
     member: Arc<Member>,
     keygen: Keygen,
     shares: ShareStore,
-    /// What key generation had to say when it took up what was durable: leaves with the next answer.
-    first: Progress,
+    /// Requests that are not looked at yet.
+    fresh: VecDeque<(u64, Request)>,
     began: Instant,
 }
 
 impl Generation {
-    /// A worker that has taken up what was durable.
+    /// A worker that goes on with what was durable.
     ///
     /// # Errors
     /// The store fails.
-    pub fn new(
-        member: Arc<Member>,
-        (keygen, first): (Keygen, Progress),
-        shares: ShareStore,
-    ) -> Result<Self, StoreError> {
-        let generation = Self { member, keygen, shares, first, began: Instant::now() };
+    pub fn new(member: Arc<Member>, keygen: Keygen, shares: ShareStore) -> Result<Self, StoreError> {
+        let generation = Self { member, keygen, shares, fresh: VecDeque::new(), began: Instant::now() };
         generation.count()?;
         Ok(generation)
     }
@@ -77,132 +76,58 @@ impl Generation {
         Ok(())
     }
 
-    fn progress(&mut self, request: Request) -> Result<Progress, Deny> {
-        match request {
+    fn begin(&mut self, number: u64, request: Request) -> Result<(), Deny> {
+        self.sound()?;
+        let call = match request {
             Request::Batch { header, batch, entry } => {
-                let certified = self.member.chain.observe(&header)?;
-                self.keygen.handle_batch(&certified, batch, &entry)
+                let header = Box::new(self.member.chain.observe(&header)?);
+                Call::Batch { header, batch, entry: Box::new(entry) }
             }
-            Request::Keys { attempt, published } => self.keygen.handle_keys(attempt, &published),
+            Request::Keys { attempt, published } => Call::Keys { attempt, published },
             Request::Deliver(envelope) => {
                 let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                self.keygen.deliver(*envelope, now)
+                Call::Envelope { envelope, now }
             }
-            Request::Outbox => Ok(self.keygen.outbox()),
-            _ => Err(Deny::Malformed),
-        }
+            Request::Outbox => Call::Outbox,
+            _ => return Err(Deny::Malformed),
+        };
+        self.keygen.ask(number, call);
+        Ok(())
     }
-}
 
-impl Answer for Generation {
-    fn answer(&mut self, request: Request) -> Result<Response, Deny> {
-        let counts = !matches!(request, Request::Deliver(_));
-        let mut progress = self.progress(request)?;
-        if counts || !progress.acks.is_empty() {
-            self.count().map_err(|_| Deny::Store)?;
-        }
-        let first = std::mem::take(&mut self.first);
-        progress.envelopes.extend(first.envelopes);
-        progress.readies.extend(first.readies);
-        progress.keys.extend(first.keys);
-        progress.acks.extend(first.acks);
+    /// A vault that contradicts itself deals, echoes and promises nothing: it may have forgotten what it said.
+    fn sound(&self) -> Result<(), Deny> {
+        if self.member.chain.stand().frozen { Err(Deny::Frozen) } else { Ok(()) }
+    }
+
+    fn say(&self, mut progress: Progress) -> Result<Response, Deny> {
+        self.sound()?;
+        self.count().map_err(|_| Deny::Store)?;
         fit(&mut progress);
         Ok(Response::Progress(progress))
     }
 }
 
-/// Commits and reveals.
-pub struct Users {
-    /// Who.
-    pub member: Arc<Member>,
-    /// This worker's session.
-    pub device: Box<dyn Device>,
-    /// This worker's generator.
-    pub rng: ChaCha20Rng,
-    /// The commit table.
-    pub commits: Commits,
-    /// The shares.
-    pub shares: ShareStore,
-}
-
-/// A reveal that waits for the group's write.
-struct Waiting {
-    proof: Box<LoginProof>,
-    header: Result<Certified, Deny>,
-    reply: Reply,
-}
-
-impl AnswerGroup for Users {
-    fn answer(&mut self, group: Vec<Job>) {
-        let mut asks = Vec::new();
-        let mut waiting = Vec::new();
-        for Job { request, reply } in group {
-            match request {
-                Request::Commit { token, temporary, verifier } => {
-                    asks.push((Ask { token, temporary, verifier }, reply));
-                }
-                Request::Release(proof) => {
-                    // A newer header moves the vault forward before the time is read: it bounds the clock.
-                    let header = self.member.chain.observe(&proof.header);
-                    waiting.push(Waiting { proof, header, reply });
-                }
-                _ => reply.send(Err(Deny::Malformed)),
-            }
-        }
-        match self.decide(&asks) {
-            Err(deny) => {
-                asks.into_iter().for_each(|(_, reply)| reply.send(Err(deny)));
-                waiting.into_iter().for_each(|waiting| waiting.reply.send(Err(deny)));
-            }
-            Ok((now, entries)) => {
-                for ((ask, reply), entry) in asks.into_iter().zip(entries) {
-                    let receipt =
-                        entry.and_then(|entry| commit::receipt(&self.member, self.device.as_mut(), &ask, &entry));
-                    reply.send(receipt.map(Response::Receipt));
-                }
-                for Waiting { proof, header, reply } in waiting {
-                    let share = header.and_then(|header| self.reveal(&proof, &header, &now));
-                    reply.send(share);
-                }
-            }
-        }
-    }
-}
-
-impl Users {
-    /// Writes the group's commitments in one transaction. What comes back is durable.
-    fn decide(&self, asks: &[(Ask, Reply)]) -> Result<(Now, Vec<Result<Entry, Deny>>), Deny> {
-        let member = &self.member;
-        member.serves()?;
-        let now = member.keeper.now(member.chain.stand().time)?;
-        let written: Result<_, StoreError> = member.store.write(|change| {
-            self.commits.drop_expired(change, &now)?;
-            let mut entries = Vec::with_capacity(asks.len());
-            for (ask, _) in asks {
-                entries.push(match member.verifier(&ask.verifier) {
-                    Some(_) => self.commits.commit(change, ask, &now)?,
-                    None => Err(Deny::Verifier),
-                });
-            }
-            member.keeper.keep(change, &now.guards)?;
-            Ok(entries)
-        });
-        let entries = written.map_err(|error| {
-            crate::alarm!("commitments cannot be kept, so none is answered: {error}");
-            Deny::Store
-        })?;
-        Ok((now, entries))
+impl AnswerInSlices for Generation {
+    fn take(&mut self, number: u64, request: Request) {
+        self.fresh.push_back((number, request));
     }
 
-    fn reveal(&mut self, proof: &LoginProof, header: &Certified, now: &Now) -> Result<Response, Deny> {
-        let token = committed_hash(proof);
-        let commitment = self.member.store.read(|view| self.commits.find(view, &token)).map_err(|error| {
-            crate::alarm!("a commitment cannot be read: {error}");
-            Deny::Store
-        })?;
-        let asked = Asked { proof, header, commitment, now };
-        let share = reveal(&self.member, self.device.as_mut(), &mut self.rng, &self.shares, &asked)?;
-        crate::info!("released a share of key {}", share.key.number());
-        Ok(Response::Share(Box::new(share)))
+    fn has_work(&self) -> bool {
+        !self.fresh.is_empty() || self.keygen.has_work()
+    }
+
+    fn turn(&self) -> Option<u64> {
+        self.fresh.front().map_or_else(|| self.keygen.turn(), |(number, _)| Some(*number))
+    }
+
+    fn slice(&mut self) -> Vec<(u64, Result<Response, Deny>)> {
+        let answers = match self.fresh.pop_front() {
+            Some((number, request)) => {
+                self.begin(number, request).err().map(|deny| (number, Err(deny))).into_iter().collect()
+            }
+            None => self.keygen.slice(SLICE),
+        };
+        answers.into_iter().map(|(number, answer)| (number, answer.and_then(|progress| self.say(progress)))).collect()
     }
 }

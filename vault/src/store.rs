@@ -9,10 +9,10 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use heed::types::Bytes;
-use heed::{Database, Env, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
+use heed::{Database, Env, EnvOpenOptions, MdbError, PutFlags, RoTxn, RwTxn, WithoutTls};
 
 /// The schema that this build reads and writes.
-pub const SCHEMA: u8 = 1;
+pub const SCHEMA: u8 = 3;
 /// Longest key of a table.
 pub const MAX_KEY: usize = 511;
 
@@ -46,6 +46,9 @@ pub enum StoreError {
     /// The disk took a part of a write only, as it does when it is almost full.
     #[error("the disk took only a part of a write (it is full, or damaged): nothing was stored")]
     Partial,
+    /// The audit log's room is used up.
+    #[error("the audit log's room is used up: take a copy by `torus-vault audit export`, then `audit prune`")]
+    AuditFull,
     /// A record is not what this build writes.
     #[error("a record of {0} is damaged")]
     Damaged(&'static str),
@@ -199,6 +202,26 @@ macro_rules! reads {
                 Ok(())
             }
 
+            /// Visits keys from `from` on in rising order, until `visit` answers false.
+            ///
+            /// # Errors
+            /// Those of `visit`, or the database fails.
+            pub fn each_from<E: From<StoreError>>(
+                &self,
+                table: Table,
+                from: &[u8],
+                mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, E>,
+            ) -> Result<(), E> {
+                let range = (Bound::Included(from), Bound::Unbounded);
+                for entry in table.0.range(&self.0, &range).map_err(StoreError::from)? {
+                    let (key, value) = entry.map_err(StoreError::from)?;
+                    if !visit(key, value)? {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+
             /// The last key of a table and its value.
             ///
             /// # Errors
@@ -220,6 +243,14 @@ impl Change<'_> {
     /// The database fails or is full.
     pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         Ok(table.0.put(&mut self.0, key, value)?)
+    }
+
+    /// Stores a value under a key above all that the table has.
+    ///
+    /// # Errors
+    /// The database fails or is full, or the key is not above all others.
+    pub fn append(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        Ok(table.0.put_with_flags(&mut self.0, PutFlags::APPEND, key, value)?)
     }
 
     /// Forgets a key; whether there was one.

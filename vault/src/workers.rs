@@ -1,10 +1,12 @@
 //! The vault's threads: votes; user requests, which share one write to disk per group; key generation.
 //!
-//! Each has its own session on the device and its own bounded queue, and none waits for another's. A request that
-//! panics is refused and its worker begins again from what is durable: no input stops the vault.
+//! Each has its own session on the device and its own bounded queue, and none waits for another's. Key generation takes
+//! up what has come between two slices of its work. A request that panics is refused and its worker begins again from
+//! what is durable: no input stops the vault.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -28,7 +30,7 @@ pub struct Job {
     pub reply: Reply,
 }
 
-/// The way to the workers. When it is dropped they finish what is queued and end.
+/// The way to the workers. When it is dropped they finish what is queued and end; key generation only its present slice.
 pub struct Queues {
     votes: (Places, SyncSender<Job>),
     users: (Places, SyncSender<Job>),
@@ -52,6 +54,18 @@ pub trait Answer {
     /// # Errors
     /// The refusal.
     fn answer(&mut self, request: Request) -> Result<Response, Deny>;
+}
+
+/// Answers requests a slice at a time. It keeps its state between slices and is made anew after a panic.
+pub trait AnswerInSlices {
+    /// Takes a request; its answer comes out of a slice, under this number.
+    fn take(&mut self, number: u64, request: Request);
+    /// Whether anything is left to do.
+    fn has_work(&self) -> bool;
+    /// The request that the next slice is for, if anybody asked for it.
+    fn turn(&self) -> Option<u64>;
+    /// Works for some milliseconds and wipes the stack of its secrets; what is answered comes back at once.
+    fn slice(&mut self) -> Vec<(u64, Result<Response, Deny>)>;
 }
 
 /// Answers a group of requests, in any order, each exactly once.
@@ -112,6 +126,95 @@ pub fn one_by_one<A: Answer + Send + 'static, E: std::fmt::Display + From<std::i
     Ok(spawn(name, run)?)
 }
 
+/// Starts a thread that takes up requests as they come and works on all of them by slices, with state from `make`. When
+/// the queue has ended it stops after the present slice: what is not done is refused as busy.
+///
+/// # Errors
+/// Those of `make`, or the system starts no thread.
+pub fn in_slices<A: AnswerInSlices + Send + 'static, E: std::fmt::Display + From<std::io::Error>>(
+    name: &'static str,
+    jobs: Receiver<Job>,
+    make: impl Fn() -> Result<A, E> + Send + 'static,
+) -> Result<JoinHandle<()>, E> {
+    let mut slices = Slices { name, state: Some(scrub::clean(&make)?), waiting: BTreeMap::new(), next: 0 };
+    let run = move || {
+        while slices.take(&jobs, &make) {
+            slices.slice();
+        }
+        slices.refuse_rest();
+    };
+    Ok(spawn(name, run)?)
+}
+
+struct Slices<A> {
+    name: &'static str,
+    state: Option<A>,
+    /// The ways back of requests that were taken.
+    waiting: BTreeMap<u64, Reply>,
+    next: u64,
+}
+
+impl<A: AnswerInSlices> Slices<A> {
+    /// Takes what has come; waits for something if there is nothing to do. False once the queue has ended.
+    fn take<E: std::fmt::Display>(&mut self, jobs: &Receiver<Job>, make: &impl Fn() -> Result<A, E>) -> bool {
+        if !self.state.as_ref().is_some_and(A::has_work) {
+            match jobs.recv() {
+                Ok(job) => self.take_one(job, make),
+                Err(_) => return false,
+            }
+        }
+        loop {
+            match jobs.try_recv() {
+                Ok(job) => self.take_one(job, make),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn take_one<E: std::fmt::Display>(&mut self, Job { request, reply }: Job, make: &impl Fn() -> Result<A, E>) {
+        if self.state.is_none() {
+            self.state = again(self.name, make);
+        }
+        match &mut self.state {
+            Some(state) => {
+                self.waiting.insert(self.next, reply);
+                state.take(self.next, request);
+                self.next += 1;
+            }
+            None => reply.send(Err(Deny::Store)),
+        }
+    }
+
+    fn slice(&mut self) {
+        let Some(state) = self.state.as_mut().filter(|state| state.has_work()) else { return };
+        let turn = state.turn();
+        match unwound(self.name, || state.slice()) {
+            Some(answers) => {
+                for (number, answer) in answers {
+                    if let Some(reply) = self.waiting.remove(&number) {
+                        reply.send(answer);
+                    }
+                }
+            }
+            None => {
+                // Half-done changes in memory are forgotten; what is durable is whole. The others may ask again.
+                self.state = None;
+                if let Some(reply) = turn.and_then(|number| self.waiting.remove(&number)) {
+                    reply.send(Err(Deny::Device));
+                }
+                self.refuse_rest();
+            }
+        }
+    }
+
+    fn refuse_rest(&mut self) {
+        for (_, reply) in std::mem::take(&mut self.waiting) {
+            reply.send(Err(Deny::Busy));
+        }
+    }
+}
+
 /// Starts a thread that answers groups of requests, with state from `make`.
 ///
 /// # Errors
@@ -161,7 +264,12 @@ fn again<A, E: std::fmt::Display>(name: &str, make: &impl Fn() -> Result<A, E>) 
 
 /// Runs a request with its stack wiped afterwards; `None` if it panicked.
 fn guarded<T>(name: &str, work: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(|| scrub::clean(work)))
+    unwound(name, || scrub::clean(work))
+}
+
+/// Runs work that wipes its own stack; `None` if it panicked.
+fn unwound<T>(name: &str, work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work))
         .inspect_err(|_| crate::alarm!("a request for {name} failed in a way that is an error of this program"))
         .ok()
 }

@@ -1,6 +1,6 @@
 //! Links the vault's pure crates without std: own panic handler, own allocator, one entry point.
 //!
-//! It proves in CI that sharing, protocol, statement and release can run inside a device. It is never run and refuses
+//! It proves in CI that sharing, protocol, statement, release and audit can run inside a device. It is never run and refuses
 //! nothing: a dependency on std makes its build fail with two panic handlers.
 #![no_std]
 
@@ -9,7 +9,7 @@ extern crate alloc;
 mod bump;
 
 use rand_core::{CryptoRng, Error, RngCore};
-use torus_protocol::{Index, Input, Kind, Participant, Run, Sizes};
+use torus_protocol::{Index, Input, Kind, Participant, Run, SLICE, Sizes};
 use torus_statement::Wire;
 
 #[global_allocator]
@@ -54,12 +54,14 @@ pub extern "C" fn torus_probe(seed: u64, index: u8) -> usize {
     let (Ok(sizes), Some(me)) = (Sizes::new(5, 3, 1), Index::new(index)) else { return 0 };
     let Ok(run) = Run::new([0; 32], sizes, me, 1) else { return 0 };
     let mut device = Device(seed);
-    let (mut member, dealt) = Participant::deal(run, &mut device);
+    let mut member = Participant::deal(run, &mut device);
+    let dealt = member.handle(Input::Continue(SLICE), &mut device);
     let input = Input::Message { from: me, dealer: me, kind: Kind::Echo, digest: [0; 32], body: &[] };
     let answered = member.handle(input, &mut device);
     let header = torus_statement::Header::from_bytes(&[index]).is_ok();
     let h = torus_sharing::second_generator() == torus_sharing::second_generator().double();
-    dealt.len() + answered.len() + usize::from(header) + usize::from(h) + usize::from(login(&[index], seed))
+    let read = torus_audit::Record::from_bytes(&[index]).is_ok();
+    dealt.len() + answered.len() + usize::from(header) + usize::from(h) + usize::from(login(&[index], seed) || read)
 }
 
 /// The token's side of the release decision, its signature check included.

@@ -61,15 +61,19 @@ pub(crate) async fn founding(
     member: Member,
 ) -> Result<Founding, Fault> {
     let result = call(&http, &member, "NetworkFile", json!({})).await.map_err(|e| e.fault(&member))?;
+    read_founding(&network, pinned, &result).map_err(|what| fault(&member, format!("its network file {what}")))
+}
+
+/// The founding file in a result, if it is the pinned one's or at least the network's.
+pub(crate) fn read_founding(network: &Network, pinned: Option<Hash>, result: &Value) -> Result<Founding, String> {
     let text = result.get("file").and_then(Value::as_str).unwrap_or_default();
-    let bad = |what: &str| fault(&member, format!("its network file {what}"));
     if text.len() > MAX_NETWORK_FILE * 2 {
-        return Err(bad("is too long"));
+        return Err("is too long".to_owned());
     }
-    let bytes = STANDARD.decode(text).map_err(|_| bad("is not base64"))?;
-    let file = NetworkFile::from_bytes(&bytes).map_err(|e| bad(&format!("cannot be read: {e}")))?;
+    let bytes = STANDARD.decode(text).map_err(|_| "is not base64")?;
+    let file = NetworkFile::from_bytes(&bytes).map_err(|e| format!("cannot be read: {e}"))?;
     if pinned.is_some_and(|pinned| file.hash() != pinned) {
-        return Err(bad("is not the one whose hash is pinned"));
+        return Err("is not the one whose hash is pinned".to_owned());
     }
     let committee = file.config.committee();
     let same = committee.network == network.name
@@ -77,7 +81,7 @@ pub(crate) async fn founding(
         && committee.sizes == network.sizes
         && committee.members.iter().map(|m| m.identity).eq(network.members.iter().map(|m| m.key));
     if !same {
-        return Err(bad("names another network, epoch or other members than yours"));
+        return Err("names another network, epoch or other members than yours".to_owned());
     }
     Ok(Founding { file, trust: if pinned.is_some() { Trust::Genesis } else { Trust::Members } })
 }
@@ -108,7 +112,12 @@ pub(crate) async fn lookup(
     }
 }
 
-fn proven(config: &EpochConfig, verifier: &VerifierName, id: &VerifierId, result: &Value) -> Result<Key, &'static str> {
+pub(crate) fn proven(
+    config: &EpochConfig,
+    verifier: &VerifierName,
+    id: &VerifierId,
+    result: &Value,
+) -> Result<Key, &'static str> {
     let signed = SignedHeader {
         header: field::<Header>(result, "header")?,
         certificate: field::<CommitCertificate>(result, "certificate")?,

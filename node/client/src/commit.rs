@@ -82,7 +82,7 @@ async fn one(http: Http, network: Network, wanted: Wanted, member: Member) -> Re
 }
 
 /// Whether a result is this member's receipt for exactly what was asked.
-fn check(network: &Network, wanted: &Wanted, member: &Member, result: &Value) -> Result<(), String> {
+pub(crate) fn check(network: &Network, wanted: &Wanted, member: &Member, result: &Value) -> Result<(), String> {
     let signed = read(result).ok_or("its receipt cannot be read")?;
     if !signed.signature.verifies(&member.key, signed.data.as_bytes()) {
         return Err("its receipt is not signed by its key".to_owned());

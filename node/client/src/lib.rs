@@ -11,6 +11,8 @@ mod certified;
 mod client;
 mod commit;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod hedge;
 mod http;
 mod network;

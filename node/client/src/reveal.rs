@@ -71,7 +71,8 @@ pub(crate) async fn one(http: Http, reveal: Arc<Reveal>, member: Member) -> Resu
     check(&reveal, &member, &result).map_err(|what| fault(&member, what))
 }
 
-fn check(reveal: &Reveal, member: &Member, result: &Value) -> Result<Revealed, &'static str> {
+/// Whether a result holds this member's share.
+pub(crate) fn check(reveal: &Reveal, member: &Member, result: &Value) -> Result<Revealed, &'static str> {
     let key = result.get("keys").and_then(|keys| keys.get(0)).ok_or("it answers without a key")?;
     let text = key.get("share").and_then(Value::as_str).filter(|text| text.len() <= MAX_CIPHERTEXT);
     let ciphertext = text.and_then(|text| STANDARD.decode(text).ok()).and_then(|bytes| String::from_utf8(bytes).ok());

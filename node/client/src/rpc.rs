@@ -48,17 +48,22 @@ pub(crate) async fn call_patiently(
 pub(crate) async fn call(http: &Http, member: &Member, method: &str, params: Value) -> Result<Value, CallError> {
     let body = json!({"jsonrpc": "2.0", "method": method, "id": 10, "params": params});
     let answer = http.post_json(&member.endpoint, body.to_string().into_bytes()).await.map_err(CallError::Other)?;
-    if !(200..300).contains(&answer.status) {
-        let why = match answer.status {
+    result(answer.status, &answer.body)
+}
+
+/// The result in an answer.
+pub(crate) fn result(status: u16, body: &[u8]) -> Result<Value, CallError> {
+    if !(200..300).contains(&status) {
+        let why = match status {
             429 => return Err(CallError::Busy("it limits requests from here (HTTP 429): wait a little".to_owned())),
             503 => return Err(CallError::Busy("it has too many requests (HTTP 503): wait a little".to_owned())),
-            502 | 504 => format!("it cannot serve this now (HTTP {})", answer.status),
+            502 | 504 => format!("it cannot serve this now (HTTP {status})"),
             status => format!("it answers HTTP {status}"),
         };
         return Err(CallError::Other(why));
     }
     let mut value: Value =
-        serde_json::from_slice(&answer.body).map_err(|_| CallError::Other("its answer is not JSON".to_owned()))?;
+        serde_json::from_slice(body).map_err(|_| CallError::Other("its answer is not JSON".to_owned()))?;
     if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
         let text = |name: &str| error.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         let text = text("data").or_else(|| text("message")).unwrap_or("an error without text");

@@ -45,6 +45,13 @@ impl TemporaryKey {
         }
     }
 
+    /// A key that everybody knows.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn danger_known(secret: SecretKey) -> Self {
+        let public = Point::from(secret.public_key());
+        Self { secret, public }
+    }
+
     /// What members are told.
     pub fn public(&self) -> &Point {
         &self.public

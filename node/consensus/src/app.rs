@@ -1,32 +1,35 @@
 //! The loop between the engine and the chain: answers what the engine asks, and decides when a height begins.
 
+mod catch_up;
+mod state;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use malachitebft_app::engine::host::{Next, SyncedValueOutcome};
+use malachitebft_app::engine::host::Next;
 use malachitebft_app::streaming::StreamContent;
 use malachitebft_app::types::PeerId;
 use malachitebft_app_channel::{AppMsg, NetworkRequest, Reply};
 use malachitebft_core_consensus::{LocallyProposedValue, ProposedValue};
 use malachitebft_core_types::{
-    CommitCertificate as EngineCertificate, ExtendedCommitCertificate, HeightParams, LinearTimeouts, Round,
-    SignedProposal, VoteExtensions,
+    CommitCertificate as EngineCertificate, HeightParams, LinearTimeouts, Round, SignedProposal,
 };
-use malachitebft_sync::RawDecidedValue;
 use tokio::sync::{mpsc, watch};
 use torus_ipc::HeldVotes;
 use torus_statement::certificate::SignedHeader;
-use torus_statement::{Block, CommitCertificate, EpochConfig, Hash, Index, Signature, Wire};
+use torus_statement::{CommitCertificate, EpochConfig, Index, Signature};
 use tracing::{debug, info, warn};
 
-use super::api::{Chain, ChainFailed, Tip};
+pub(super) use self::state::State;
+use self::state::{Ready, Rest};
+use super::api::{Chain, Tip};
 use super::blocks::{Blocks, Offered};
-use super::codec::MAX_SYNCED;
-use super::context::{BlockId, Height, Member, Torus, ValidatorSet};
-use super::gossip::{Gate, Gossip};
+use super::context::{BlockId, Height, Torus, ValidatorSet};
+use super::failure::Stopped;
+use super::gossip::Gossip;
 use super::marker::Marker;
 use super::part::Part;
 use super::signing::{SharedBook, Shown};
@@ -43,25 +46,6 @@ const BREATH: Duration = Duration::from_millis(200);
 const ANNOUNCE: Duration = Duration::from_secs(2);
 /// A height that lasts longer has its votes sent again, and again after as long.
 const STUCK: Duration = Duration::from_secs(8);
-/// Most bytes of blocks in one answer to a node that catches up.
-const SYNC_BYTES: usize = 8 << 20;
-
-/// Why the engine is no more. The process ends, and its supervisor starts it again.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Stopped {
-    /// Asked to.
-    #[error("stopped")]
-    Asked,
-    /// The chain failed.
-    #[error("{0}")]
-    Chain(String),
-    /// The engine gave up by itself.
-    #[error("the engine stopped")]
-    Engine,
-    /// The epoch's last block is committed: the next height has other validators.
-    #[error("the epoch ended")]
-    EpochEnded,
-}
 
 /// What the engine tells everyone who listens, as far as the loop cares.
 pub(super) enum Heard {
@@ -69,18 +53,6 @@ pub(super) enum Heard {
     Published(SignedProposal<Torus>),
     /// Somebody votes or proposes at a height.
     At(u64),
-}
-
-/// The engine's first height, which waits for peers.
-struct Ready {
-    reply: Reply<(Height, HeightParams<Torus>)>,
-    since: Instant,
-}
-
-/// The height that waits for a reason to begin.
-struct Rest {
-    reply: Reply<Next<Torus>>,
-    since: Instant,
 }
 
 /// The loop's state.
@@ -101,49 +73,6 @@ pub(super) struct App {
     pub(super) blocks: Blocks,
     pub(super) set: ValidatorSet,
     pub(super) state: State,
-}
-
-/// What changes while it runs.
-pub(super) struct State {
-    ready: Option<Ready>,
-    rest: Option<Rest>,
-    gate: Gate,
-    /// The height that the engine works at, since when, and when its votes were last sent again.
-    working: u64,
-    started: Instant,
-    resent: Instant,
-    /// The highest height that somebody claims to work at.
-    claimed: u64,
-    /// The rightful proposer of the height above the tip has spoken.
-    proposed: bool,
-    /// The newest block that came from a peer's store, and whether it is the newest of all.
-    fetched: Option<Hash>,
-    synced: bool,
-    /// The newest block was empty.
-    empty: bool,
-    announced: Instant,
-    counted: Instant,
-}
-
-impl State {
-    pub(super) fn new() -> Self {
-        let now = Instant::now();
-        Self {
-            ready: None,
-            rest: None,
-            gate: Gate::default(),
-            working: 0,
-            started: now,
-            resent: now,
-            claimed: 0,
-            proposed: false,
-            fetched: None,
-            synced: false,
-            empty: false,
-            announced: now,
-            counted: now,
-        }
-    }
 }
 
 impl App {
@@ -368,47 +297,6 @@ impl App {
         Ok(())
     }
 
-    fn stored(&self, start: u64, end: u64) -> Vec<RawDecidedValue<Torus>> {
-        let end = end.min(self.chain.tip().height).min(start.saturating_add(MAX_SYNCED as u64).saturating_sub(1));
-        if start == 0 || start > end {
-            return Vec::new();
-        }
-        let mut size = 0usize;
-        let blocks = self.chain.decided(start..=end).into_iter();
-        blocks
-            .map(|(block, certificate)| raw(&block, &certificate))
-            .take_while(|value| {
-                size = size.saturating_add(value.value_bytes.len());
-                size <= SYNC_BYTES
-            })
-            .collect()
-    }
-
-    fn synced(
-        &mut self,
-        height: Height,
-        round: Round,
-        proposer: Member,
-        bytes: &[u8],
-    ) -> Result<SyncedValueOutcome<Torus>, Stopped> {
-        if self.chain.tip().height.checked_add(1) != Some(height.0) {
-            return Ok(SyncedValueOutcome::LocalTransientError);
-        }
-        let Some((hash, validity)) = self.blocks.synced(round.as_u32().unwrap_or(0), bytes)? else {
-            return Ok(SyncedValueOutcome::PeerFault);
-        };
-        self.state.fetched = Some(hash);
-        let value = BlockId(hash);
-        Ok(SyncedValueOutcome::Verdict(ProposedValue {
-            height,
-            round,
-            valid_round: Round::Nil,
-            proposer,
-            value,
-            validity,
-        }))
-    }
-
     fn announce(&mut self) {
         self.state.announced = Instant::now();
         // While it rests a node works at nothing above its tip.
@@ -435,12 +323,6 @@ impl App {
     }
 }
 
-impl From<ChainFailed> for Stopped {
-    fn from(error: ChainFailed) -> Self {
-        Self::Chain(error.to_string())
-    }
-}
-
 fn failed(what: &str) -> Stopped {
     Stopped::Chain(what.into())
 }
@@ -464,23 +346,4 @@ fn plain(certificate: &EngineCertificate<Torus>) -> Option<CommitCertificate> {
         signatures.insert(signature.address.0, Signature::from_bytes(&signature.signature.0)?);
     }
     Some(CommitCertificate { round: certificate.round.as_u32()?, signatures: signatures.into_iter().collect() })
-}
-
-/// A stored block as the engine sends it to those who catch up.
-fn raw(block: &Block, certificate: &CommitCertificate) -> RawDecidedValue<Torus> {
-    use super::context::Sig;
-    use malachitebft_core_types::CommitSignature;
-
-    let signatures = certificate.signatures.iter();
-    let certificate = EngineCertificate {
-        height: Height(block.header.height),
-        round: Round::new(certificate.round),
-        value_id: BlockId(block.header.hash()),
-        commit_signatures: signatures
-            .map(|(index, signature)| CommitSignature::new(Member(*index), Sig(signature.to_bytes())))
-            .collect(),
-    };
-    let extended =
-        ExtendedCommitCertificate::from_commit_certificate_and_extensions(certificate, VoteExtensions::default());
-    RawDecidedValue::new(block.to_bytes().into(), extended)
 }

@@ -7,37 +7,36 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use libp2p::identity::{Keypair, PublicKey, ed25519};
-use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, PeerId};
+use libp2p::Multiaddr;
+use libp2p::identity::Keypair;
 use malachitebft_app::config::NodeConfig;
 use malachitebft_app::events::RxEvent;
 use malachitebft_app::metrics::SharedRegistry;
 use malachitebft_app::wal::Log;
 use malachitebft_app_channel::spawn::spawn_network_actor;
 use malachitebft_app_channel::{
-    Channels, ConsensusContext, EngineBuilder, EngineHandle, NetworkIdentity, RequestContext, SyncContext, WalContext,
+    AppMsg, Channels, ConsensusContext, EngineBuilder, EngineHandle, NetworkIdentity, RequestContext, SyncContext,
+    WalContext,
 };
 use malachitebft_codec::Codec;
-use malachitebft_config as config;
 use malachitebft_core_consensus::SignedConsensusMsg;
-use malachitebft_core_types::LinearTimeouts;
 use malachitebft_signing::Signer;
 use tokio::sync::{broadcast, mpsc, watch};
 use torus_ipc::HeldVotes;
-use torus_statement::config::TimeConstants;
 use torus_statement::transaction::MAX_TRANSACTION;
 use torus_statement::{EpochConfig, Index};
 use tracing::{info, warn};
 
 use super::api::{Chain, Refused, Tip, VoteSigner};
-use super::app::{App, Heard, State, Stopped, TICK};
+use super::app::{App, Heard, State, TICK};
 use super::blocks::Blocks;
 use super::book::Book;
 use super::codec::EngineCodec;
 use super::context::{Member, Torus, ValidatorSet};
+use super::failure::{NotStarted, Stopped};
 use super::gossip::Gossip;
 use super::marker::Marker;
+use super::settings::{EngineConfig, Timing, peer_id, timeouts};
 use super::signing::{SharedBook, Shown, TorusVerifier, VaultSigner};
 
 /// How long a start waits for the log of a process that was just killed.
@@ -61,56 +60,15 @@ pub struct ConsensusConfig {
     pub timing: Timing,
 }
 
-/// How long the engine waits for others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// For a proposal, in round 0; each round adds half of it.
-    pub propose: Duration,
-    /// For the rest of the votes once a quorum voted differently; each round adds half of it.
-    pub vote: Duration,
-    /// A block at least this often.
-    pub heartbeat: Duration,
-}
-
-/// Why the engine did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum NotStarted {
-    /// The index or the p2p key is not that of a member of the config.
-    #[error("this node is no member of the config: {0}")]
-    Stranger(&'static str),
-    /// A member's endpoint is no multiaddress.
-    #[error("the engine endpoint of member {0} is no multiaddress")]
-    Endpoint(Index),
-    /// The directory cannot be used.
-    #[error("the engine's directory: {0}")]
-    Directory(#[from] std::io::Error),
-    /// The vault does not sign this node's proof of validator.
-    #[error("the vault does not vouch for this node's peer id")]
-    Proof,
-    /// The engine does not start.
-    #[error("the engine: {0}")]
-    Engine(String),
-}
-
 /// A running engine. Dropping it ends the engine.
 pub struct Handle {
     chain: Arc<dyn Chain>,
     submissions: mpsc::Sender<Bytes>,
     tips: watch::Receiver<Tip>,
     peers: Arc<AtomicUsize>,
+    listening: watch::Receiver<bool>,
     stopped: watch::Receiver<Option<Stopped>>,
     stop: watch::Sender<bool>,
-}
-
-impl Timing {
-    /// The defaults, with the heartbeat that the network agreed on.
-    pub fn of(times: &TimeConstants) -> Self {
-        Self {
-            propose: Duration::from_secs(1),
-            vote: Duration::from_millis(500),
-            heartbeat: Duration::from_millis(times.heartbeat.into()),
-        }
-    }
 }
 
 impl Handle {
@@ -135,6 +93,15 @@ impl Handle {
     /// Peers of the engine that are connected, about a second ago.
     pub fn peers(&self) -> usize {
         self.peers.load(Ordering::Relaxed)
+    }
+
+    /// Returns when the engine listens for other members: from then on it opens and binds nothing. Never, if it stops
+    /// before.
+    pub async fn listening(&self) {
+        let mut listening = self.listening.clone();
+        if listening.wait_for(|listening| *listening).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Why the engine stopped, once it has.
@@ -183,7 +150,7 @@ async fn open(start: ConsensusConfig, chain: Arc<dyn Chain>, vault: Arc<dyn Vote
     let log = directory.join("wal");
     let height = chain.tip().height.saturating_add(1);
     wait_for_log(&log).await?;
-    let marker = Arc::new(Marker::new(&directory));
+    let marker = Arc::new(Marker::open(&directory)?);
     if marker.apply(&log, height)? {
         info!(height, "the engine's log is dropped: the vault cast other votes than the engine derives");
     }
@@ -254,13 +221,14 @@ async fn open(start: ConsensusConfig, chain: Arc<dyn Chain>, vault: Arc<dyn Vote
     };
     let (stop, asked) = watch::channel(false);
     let (done, stopped) = watch::channel(None);
+    let (listens, listening) = watch::channel(false);
     let (submissions, submitted) = mpsc::channel(SUBMISSIONS);
     tokio::spawn(async move {
-        let reason = run(app, channels, engine, submitted, asked).await;
+        let reason = run(app, channels, engine, submitted, asked, listens).await;
         warn!(%reason, "the engine is stopped");
         done.send_replace(Some(reason));
     });
-    Ok(Handle { chain, submissions, tips: tips_of_handle, peers, stopped, stop })
+    Ok(Handle { chain, submissions, tips: tips_of_handle, peers, listening, stopped, stop })
 }
 
 /// The loop: one message after another, so that the order of the log is the order of the chain.
@@ -270,6 +238,7 @@ async fn run(
     mut engine: EngineHandle,
     mut submitted: mpsc::Receiver<Bytes>,
     mut asked: watch::Receiver<bool>,
+    listens: watch::Sender<bool>,
 ) -> Stopped {
     let (to_loop, mut heard) = mpsc::unbounded_channel();
     let listener = tokio::spawn(listen(channels.events.subscribe(), to_loop, Arc::clone(&app.marker)));
@@ -278,7 +247,15 @@ async fn run(
     let reason = loop {
         tokio::select! {
             message = channels.consensus.recv() => match message {
-                Some(message) => if let Err(reason) = app.answer(message) { break reason },
+                Some(message) => {
+                    // The engine asks for its first height once its listener is bound.
+                    if matches!(message, AppMsg::ConsensusReady { .. }) {
+                        listens.send_replace(true);
+                    }
+                    if let Err(reason) = app.answer(message) {
+                        break reason;
+                    }
+                }
                 None => break Stopped::Engine,
             },
             Some(heard) = heard.recv() => app.heard(heard),
@@ -360,111 +337,5 @@ async fn wait_for_log(log: &Path) -> Result<(), NotStarted> {
                 std::fs::remove_file(log)?;
             }
         }
-    }
-}
-
-fn timeouts(timing: &Timing) -> LinearTimeouts {
-    let half = |duration: Duration| duration.checked_div(2).unwrap_or(duration);
-    LinearTimeouts {
-        propose: timing.propose,
-        propose_delta: half(timing.propose),
-        prevote: timing.vote,
-        prevote_delta: half(timing.vote),
-        precommit: timing.vote,
-        precommit_delta: half(timing.vote),
-        rebroadcast: timing.propose.saturating_add(timing.vote).saturating_add(timing.vote),
-        max_timeout: Duration::from_secs(30),
-    }
-}
-
-/// The peer id of an Ed25519 key.
-fn peer_id(key: &[u8; 32]) -> Option<PeerId> {
-    let key = ed25519::PublicKey::try_from_bytes(key).ok()?;
-    Some(PublicKey::from(key).to_peer_id())
-}
-
-/// The engine's config.
-struct EngineConfig {
-    moniker: String,
-    consensus: config::ConsensusConfig,
-    sync: config::ValueSyncConfig,
-}
-
-impl EngineConfig {
-    fn new(config: &EpochConfig, index: Index, listen: Multiaddr) -> Result<Self, NotStarted> {
-        let chain: String = config.committee().chain.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let named = |what: &str| format!("/torus/{chain}/{what}/v1");
-        let p2p = config::P2pConfig {
-            listen_addr: listen,
-            persistent_peers: peers(config, index)?,
-            persistent_peers_only: true,
-            discovery: config::DiscoveryConfig {
-                enabled: false,
-                // Members may share a host, as on a developer's machine.
-                max_connections_per_ip: 64,
-                ..Default::default()
-            },
-            protocol_names: config::ProtocolNames {
-                consensus: named("consensus"),
-                discovery_kad: named("discovery-kad"),
-                discovery_regres: named("discovery"),
-                sync: named("sync"),
-                validator_proof: named("validator-proof"),
-            },
-            channel_names: config::ChannelNames {
-                consensus: named("topic/consensus"),
-                proposal_parts: named("topic/parts"),
-                sync: named("topic/sync"),
-                liveness: named("topic/liveness"),
-            },
-            ..Default::default()
-        };
-        Ok(Self {
-            moniker: format!("member-{index}"),
-            consensus: config::ConsensusConfig {
-                enabled: true,
-                p2p,
-                value_payload: config::ValuePayload::ProposalAndParts,
-                ..Default::default()
-            },
-            sync: config::ValueSyncConfig { status_update_interval: Duration::from_secs(2), ..Default::default() },
-        })
-    }
-}
-
-/// The other members' addresses, each pinned to the peer id that its key certificate names.
-fn peers(config: &EpochConfig, me: Index) -> Result<Vec<Multiaddr>, NotStarted> {
-    let others = config.sizes().members().filter(|index| *index != me);
-    others
-        .map(|index| {
-            let endpoint = config.keys().endpoints.get(index.slot()).and_then(|e| e.bft.parse::<Multiaddr>().ok());
-            let peer = config.member(index).and_then(|keys| peer_id(&keys.p2p));
-            endpoint
-                .zip(peer)
-                .map(|(address, peer)| address.with(Protocol::P2p(peer)))
-                .ok_or(NotStarted::Endpoint(index))
-        })
-        .collect()
-}
-
-impl NodeConfig for EngineConfig {
-    fn moniker(&self) -> &str {
-        &self.moniker
-    }
-
-    fn consensus(&self) -> &config::ConsensusConfig {
-        &self.consensus
-    }
-
-    fn consensus_mut(&mut self) -> &mut config::ConsensusConfig {
-        &mut self.consensus
-    }
-
-    fn value_sync(&self) -> &config::ValueSyncConfig {
-        &self.sync
-    }
-
-    fn value_sync_mut(&mut self) -> &mut config::ValueSyncConfig {
-        &mut self.sync
     }
 }

@@ -11,13 +11,18 @@ mod book;
 mod codec;
 mod context;
 mod engine;
+mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod gossip;
 mod marker;
 mod part;
+mod settings;
 mod signing;
 #[cfg(test)]
 mod tests;
 
 pub use api::{Chain, ChainFailed, Kept, Refused, Tip, VoteSigner};
-pub use app::Stopped;
-pub use engine::{ConsensusConfig, Handle, NotStarted, Timing, start};
+pub use engine::{ConsensusConfig, Handle, start};
+pub use failure::{NotStarted, Stopped};
+pub use settings::Timing;

@@ -4,6 +4,7 @@ use torus_statement::dkg::KeyIndex;
 use torus_statement::state::{BatchEntry, KeyEntry, Phase, Supply, key};
 use torus_statement::{Body, EpochConfig, Hash, Transaction};
 
+use crate::at::At;
 use crate::error::Failed;
 use crate::reject::Reject;
 use crate::rules::{Change, Effect, authenticate, effect, vaults_signed};
@@ -19,15 +20,6 @@ const LATE: u64 = 60_000;
 const MAX_UNDER_WAY: usize = 64;
 /// Published batches with unassigned keys, far above what any sane low-water mark leads to.
 const MAX_AVAILABLE: usize = 60_000;
-
-/// The height and time of the block that is executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct At {
-    /// The height: the state before it is that of `height - 1`.
-    pub height: u64,
-    /// The header's time in milliseconds since 1970.
-    pub time: u64,
-}
 
 /// What a block does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +137,7 @@ impl<'a, R: StateReader> Execution<'a, R> {
                     self.view.put(key::key(index), &entry);
                 }
             }
+            (Change::Audit { entry }, _) => self.view.put(key::audit(transaction.sender), &entry),
             (Change::Assign { .. }, _) => {}
         }
     }
@@ -209,6 +202,6 @@ impl<'a, R: StateReader> Execution<'a, R> {
 const fn batch_of(body: &Body) -> u64 {
     match body {
         Body::Propose { attempt, .. } | Body::Keys { attempt, .. } | Body::Ack { attempt, .. } => attempt.batch,
-        Body::Assign { .. } => 0,
+        Body::Assign { .. } | Body::AuditHead(_) => 0,
     }
 }

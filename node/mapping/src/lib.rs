@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod allowance;
+mod at;
 mod error;
 mod execute;
 mod genesis;
@@ -17,8 +18,9 @@ mod tree;
 mod window;
 
 pub use allowance::Rates;
+pub use at::At;
 pub use error::Failed;
-pub use execute::{At, Execution, Outcome, execute};
+pub use execute::{Execution, Outcome, execute};
 pub use genesis::{genesis, genesis_root};
 pub use memory::MemoryState;
 pub use reject::Reject;

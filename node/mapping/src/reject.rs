@@ -60,6 +60,15 @@ pub enum Reject {
     /// The member acknowledged the batch already.
     #[error("the batch is acknowledged already")]
     Acked,
+    /// The log has this head of the member's audit log, or a later one.
+    #[error("the audit log's head is old")]
+    AuditOld,
+    /// The sender's vault did not sign the head.
+    #[error("the audit log's head is not signed by the sender's vault")]
+    AuditSignature,
+    /// The head contradicts the known one, as one that is on record does already.
+    #[error("the audit log's contradiction is known")]
+    AuditContradicted,
 }
 
 impl Reject {

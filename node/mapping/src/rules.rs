@@ -5,15 +5,16 @@
 
 use ed25519_dalek::{Signature as NodeSignature, VerifyingKey};
 use torus_sharing::{PublishedKey, PublishedKeys};
+use torus_statement::audit::{Order, SignedAuditHead};
 use torus_statement::dkg::{Attempt, CertifiedDealing, KeyIndex, published_digest, quorum_signed};
-use torus_statement::state::{Allowance, Assignment, BatchEntry, MemberEntry, Phase, Supply};
+use torus_statement::state::{Allowance, Assignment, AuditEntry, BatchEntry, MemberEntry, Phase, Supply};
 use torus_statement::text::VerifierName;
 use torus_statement::transaction::MAX_TRANSACTION;
 use torus_statement::{Body, EpochConfig, Hash, Index, Signature, Transaction};
 
 use crate::allowance::Rates;
+use crate::at::At;
 use crate::error::Failed;
-use crate::execute::At;
 use crate::reject::Reject;
 use crate::state::View;
 use crate::tree::StateReader;
@@ -77,6 +78,7 @@ pub(crate) enum Change {
     Qualify { entry: BatchEntry },
     Publish { supply: Supply, entry: BatchEntry, keys: Vec<PublishedKey> },
     Ack { entry: BatchEntry },
+    Audit { entry: AuditEntry },
 }
 
 /// What a transaction does to the state that it meets, signatures aside.
@@ -95,6 +97,7 @@ pub(crate) fn effect<R: StateReader>(
         Body::Propose { attempt, dealings } => propose(view, config, at, attempt, dealings)?,
         Body::Keys { attempt, published, .. } => publish(view, config, attempt, published)?,
         Body::Ack { attempt, .. } => ack(view, attempt, transaction.sender)?,
+        Body::AuditHead(head) => audit(view, transaction.sender, head)?,
     };
     window::mark(&mut sender, transaction.sequence);
     Ok(change.map(|change| Effect { sender, change }))
@@ -123,6 +126,13 @@ pub(crate) fn vaults_signed<R: StateReader>(
                 _ => return Err(Reject::Phase),
             };
             acknowledged(config, transaction.sender, attempt, &digest, signature)
+        }
+        Body::AuditHead(head) => {
+            if head.verifies(config, transaction.sender) {
+                Ok(())
+            } else {
+                Err(Reject::AuditSignature)
+            }
         }
     }
 }
@@ -249,6 +259,19 @@ fn ack<R: StateReader>(view: &View<'_, R>, attempt: &Attempt, sender: Index) -> 
     }
     *acks |= bit;
     Ok(Ok(Change::Ack { entry }))
+}
+
+/// A member's newest head moves forward. One that no log with it can have does not move it, and is kept beside it for
+/// everybody to see; of those, too, the newest.
+fn audit<R: StateReader>(view: &View<'_, R>, sender: Index, head: &SignedAuditHead) -> Verdict<Change> {
+    let Some(known) = view.audit(sender)? else {
+        return Ok(Ok(Change::Audit { entry: AuditEntry { newest: *head, contradiction: None } }));
+    };
+    let refused = match known.newest.head.order(&head.head) {
+        Order::Contradiction => Reject::AuditContradicted,
+        Order::Earlier | Order::Later => Reject::AuditOld,
+    };
+    Ok(known.with(*head).map(|entry| Change::Audit { entry }).ok_or(refused))
 }
 
 fn in_force<R: StateReader>(view: &View<'_, R>, attempt: &Attempt) -> Verdict<BatchEntry> {

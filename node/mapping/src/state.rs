@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use torus_statement::state::{Allowance, Assignment, BatchEntry, KeyEntry, MemberEntry, Supply, key};
+use torus_statement::state::{Allowance, Assignment, AuditEntry, BatchEntry, KeyEntry, MemberEntry, Supply, key};
 use torus_statement::text::VerifierName;
 use torus_statement::{Hash, Index, Verifier, Wire};
 
@@ -55,6 +55,11 @@ impl<'a, R: StateReader> View<'a, R> {
     /// A verifier's allowance.
     pub fn verifier_allowance(&self, name: &VerifierName) -> Result<Allowance, Failed> {
         Ok(self.get(&key::verifier_allowance(name), "verifier allowance")?.unwrap_or_default())
+    }
+
+    /// What is known of a member's audit log; `None` if no head of it came yet.
+    pub fn audit(&self, index: Index) -> Result<Option<AuditEntry>, Failed> {
+        self.get(&key::audit(index), "audit")
     }
 
     fn get<T: Wire>(&self, key: &Hash, what: &str) -> Result<Option<T>, Failed> {

@@ -7,6 +7,10 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+use torus_statement::receipt::hex;
+use torus_statement::state::AuditEntry;
+use torus_statement::{AuditHead, Index, SignedAuditHead};
 
 use super::backend::Backend;
 use super::http::{body_json, plain};
@@ -36,6 +40,10 @@ pub(super) fn answer(
             }
             response
         }
+        "/audit" => {
+            let heads: Vec<Value> = backend.audits().iter().map(|(member, entry)| audit(*member, entry)).collect();
+            body_json(&json!({ "chain": hex(&backend.config().committee().chain), "heads": heads }))
+        }
         "/metrics" => {
             let status = backend.status();
             let readiness = Readiness::of(&status, &backend.config(), now);
@@ -45,6 +53,21 @@ pub(super) fn answer(
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             response
         }
-        _ => plain(StatusCode::NOT_FOUND, "GET /healthz, /readyz, /metrics\n"),
+        _ => plain(StatusCode::NOT_FOUND, "GET /healthz, /readyz, /audit, /metrics\n"),
     }
+}
+
+/// What the log holds of a member's audit log: `link` is what `torus-vault audit verify --head` takes.
+fn audit(member: Index, entry: &AuditEntry) -> Value {
+    let head = |signed: &SignedAuditHead| {
+        let AuditHead { start, count, link, time } = signed.head;
+        json!({
+            "start": start, "count": count, "link": hex(&link), "time": time,
+            "signature": hex(&signed.signature.to_bytes()),
+        })
+    };
+    json!({
+        "member": member.get(), "newest": head(&entry.newest),
+        "contradiction": entry.contradiction.as_ref().map(head),
+    })
 }

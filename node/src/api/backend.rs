@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use torus_ipc::{CommitReceipt, Deny, Lookup, ReleasedShare, Status};
 use torus_statement::certificate::SignedHeader;
-use torus_statement::dkg::KeyIndex;
+use torus_statement::dkg::{Attempt, KeyIndex};
 use torus_statement::receipt::SignedReceipt;
-use torus_statement::state::{Assignment, KeyEntry};
+use torus_statement::state::{Assignment, AuditEntry, BatchEntry, KeyEntry, Phase};
 use torus_statement::text::{VerifierId, VerifierName};
 use torus_statement::{EpochConfig, Hash, Index, Point, Policy};
 
@@ -32,6 +32,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// How the member is, without waiting.
     fn status(&self) -> NodeStatus;
+
+    /// What is certified of the members' audit logs, in the order of the members.
+    fn audits(&self) -> Vec<(Index, AuditEntry)>;
 
     /// A commitment, for the vault.
     async fn commit(&self, token: Hash, temporary: Point, verifier: VerifierName) -> Result<CommitReceipt, Deny>;
@@ -134,6 +137,60 @@ pub struct NodeStatus {
     pub buffer_target: u64,
     /// Batches under way.
     pub batches_pending: u64,
+    /// The newest batches that are under way or not acknowledged by every member, in rising order; at most
+    /// `MAX_BATCHES`.
+    pub batches: Vec<BatchStatus>,
     /// Keys ever assigned.
     pub assigned: u64,
+}
+
+/// Batches that a status names. A member that is away for long leaves many without its acknowledgement.
+pub const MAX_BATCHES: usize = 32;
+
+/// How far a batch of keys is, as the newest certified state has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchStatus {
+    /// The batch and the attempt in force.
+    pub attempt: Attempt,
+    /// How far the attempt is.
+    pub stage: BatchStage,
+    /// Members that acknowledged it: only of a published one.
+    pub acks: u32,
+}
+
+/// How far a batch is, in an operator's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchStage {
+    /// Members deal; the log has not fixed the set yet.
+    Open,
+    /// The log has fixed the qualified set; the keys are not published yet.
+    Qualified,
+    /// The keys are in the buffer; some member has not acknowledged its shares.
+    Published,
+}
+
+impl BatchStage {
+    /// All of them, in their order.
+    pub const ALL: [Self; 3] = [Self::Open, Self::Qualified, Self::Published];
+
+    /// As `/readyz` and the metrics name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Qualified => "qualified",
+            Self::Published => "published",
+        }
+    }
+}
+
+impl BatchStatus {
+    /// What the log's entry of a batch says.
+    pub const fn of(batch: u64, entry: &BatchEntry) -> Self {
+        let (stage, acks) = match entry.phase {
+            Phase::Open => (BatchStage::Open, 0),
+            Phase::Qualified { .. } => (BatchStage::Qualified, 0),
+            Phase::Published { acks, .. } => (BatchStage::Published, acks.count_ones()),
+        };
+        Self { attempt: entry.attempt_of(batch), stage, acks }
+    }
 }

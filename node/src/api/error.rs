@@ -109,6 +109,7 @@ impl From<Deny> for RpcError {
             Deny::TokenTime => Self::verifying("the token is not yet valid, expired or too old. Sign in again"),
             Deny::NotBefore => Self::verifying("the token was issued before the network's last restart. Sign in again"),
             Deny::TokenId => Self::verifying("the token does not name its user as the verifier asks"),
+            Deny::TokenUser => Self::verifying("the token names another user than the request"),
             Deny::NotCommitted => Self::internal(
                 "The token was not committed here, or too long ago. Start the login again with a fresh token.",
             ),
@@ -118,6 +119,11 @@ impl From<Deny> for RpcError {
                 data: "Not enough valid signatures. Start the login again with a fresh token.".to_owned(),
             },
             Deny::Epoch => Self::internal("The network's epoch has ended. Ask its operators."),
+            Deny::Frozen => {
+                Self::internal("The member's operator has stopped it. Nothing is lost; others may serve you.")
+            }
+            Deny::Quota => Self::internal("Too many logins in this hour. Nothing is lost; try again later."),
+            Deny::Owner => Self::internal("The key was first released to another user. Ask the network's operators."),
             Deny::Device
             | Deny::Store
             | Deny::Clock

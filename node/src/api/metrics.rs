@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::backend::NodeStatus;
+use super::backend::{BatchStage, NodeStatus};
 
 /// The engine's own metrics in the text format, made when asked.
 pub type EngineMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -25,6 +25,7 @@ pub struct Metrics {
     seconds: Family<Labels, Histogram, fn() -> Histogram>,
     refused_connections: Counter,
     connections: Gauge,
+    landlock: Gauge,
     status: StatusGauges,
 }
 
@@ -39,6 +40,7 @@ struct StatusGauges {
     unassigned: Gauge,
     target: Gauge,
     pending: Gauge,
+    batches: Family<Labels, Gauge>,
     assigned: Gauge,
     vault_up: Gauge,
     shares: Gauge,
@@ -64,6 +66,8 @@ impl Metrics {
             refused_connections.clone(),
         );
         registry.register("api_connections", "Open connections", connections.clone());
+        let landlock = Gauge::default();
+        registry.register("landlock", "1 if Landlock is in force, 0 if the operator does without it", landlock.clone());
         registry.register("ready", "1 if the member serves", status.ready.clone());
         registry.register("not_ready", "1 for each reason why the member does not serve", status.not_ready.clone());
         registry.register("height", "Newest certified height", status.height.clone());
@@ -73,16 +77,23 @@ impl Metrics {
         registry.register("buffer_unassigned", "Keys that nobody has", status.unassigned.clone());
         registry.register("buffer_target", "Keys that the buffer is filled to", status.target.clone());
         registry.register("batches_pending", "Batches being generated", status.pending.clone());
+        let batches = "Batches by stage that are under way or lack an acknowledgement, of the newest of them";
+        registry.register("batches", batches, status.batches.clone());
         registry.register("keys_assigned", "Keys ever assigned", status.assigned.clone());
         registry.register("vault_up", "1 if the vault answers", status.vault_up.clone());
         registry.register("vault_shares", "Shares that the vault holds", status.shares.clone());
-        Self { registry, engine, requests, seconds, refused_connections, connections, status }
+        Self { registry, engine, requests, seconds, refused_connections, connections, landlock, status }
     }
 
     /// Counts an answered call.
     pub(super) fn answered(&self, method: &'static str, outcome: &'static str, took: Duration) {
         self.requests.get_or_create(&vec![("method", method), ("outcome", outcome)]).inc();
         self.seconds.get_or_create(&vec![("method", method)]).observe(took.as_secs_f64());
+    }
+
+    /// Whether Landlock is in force.
+    pub fn landlock(&self, enforced: bool) {
+        self.landlock.set(i64::from(enforced));
     }
 
     pub(super) fn connection_refused(&self) {
@@ -110,6 +121,10 @@ impl Metrics {
         set(&s.unassigned, status.buffer_unassigned);
         set(&s.target, status.buffer_target);
         set(&s.pending, status.batches_pending);
+        for stage in BatchStage::ALL {
+            let count = status.batches.iter().filter(|batch| batch.stage == stage).count();
+            set(&s.batches.get_or_create(&vec![("stage", stage.name())]), count as u64);
+        }
         set(&s.assigned, status.assigned);
         set(&s.vault_up, u64::from(status.vault.is_some()));
         set(&s.shares, status.vault.as_ref().map_or(0, |vault| vault.shares));

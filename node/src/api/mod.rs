@@ -11,6 +11,8 @@ mod admin;
 mod backend;
 mod encode;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod http;
 mod limit;
 mod listen;
@@ -21,7 +23,9 @@ mod readiness;
 mod receipts;
 mod tls;
 
-pub use backend::{AssignError, Backend, CertifiedKey, Found, KeyOwner, NodeStatus, ReleaseInput};
+pub use backend::{
+    AssignError, Backend, BatchStage, BatchStatus, CertifiedKey, Found, KeyOwner, MAX_BATCHES, NodeStatus, ReleaseInput,
+};
 pub use encode::address;
 pub use error::{Outcome, RpcError};
 pub use limit::{Limits, Rate};

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use torus_statement::EpochConfig;
+use torus_statement::dkg::Attempt;
 
-use super::backend::NodeStatus;
+use super::backend::{BatchStatus, NodeStatus};
 
 /// Heartbeats that may be missed before the log counts as standing still.
 const MISSED_HEARTBEATS: u64 = 3;
@@ -94,6 +95,7 @@ impl Readiness {
                 "shares": vault.shares, "batches": vault.batches,
             })
         });
+        let batches: Vec<Value> = status.batches.iter().map(batch).collect();
         json!({
             "ready": self.ready(),
             "reasons": reasons,
@@ -106,10 +108,15 @@ impl Readiness {
             "envelope_peers": status.envelope_peers,
             "buffer": {
                 "unassigned": status.buffer_unassigned, "target": status.buffer_target,
-                "pending_batches": status.batches_pending,
+                "pending_batches": status.batches_pending, "batches": batches,
             },
             "assigned": status.assigned,
             "vault": vault,
         })
     }
+}
+
+fn batch(batch: &BatchStatus) -> Value {
+    let Attempt { batch: number, attempt } = batch.attempt;
+    json!({"batch": number, "attempt": attempt, "stage": batch.stage.name(), "acks": batch.acks})
 }

@@ -17,14 +17,14 @@ use torus_consensus::{Chain, Kept};
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// A network with a store and chain for each of some members.
-struct World {
+pub(crate) struct World {
     net: Net,
     file: NetworkFile,
     dir: PathBuf,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = |verifiers: &[_]| genesis_root(verifiers).unwrap();
         let net = Net::new(5, 3, 1, Buffer { batch: 4, low_water: 8 }, root);
         let file = NetworkFile { config: net.config.clone(), verifiers: net.verifiers.clone() };
@@ -38,7 +38,7 @@ impl World {
         Store::open(&self.dir.join(member.to_string()), &self.file)
     }
 
-    fn chain(&self, member: u8) -> NodeChain {
+    pub(crate) fn chain(&self, member: u8) -> NodeChain {
         let store = Arc::new(self.store(member).unwrap());
         let key = self.net.nodes[at(member).slot()].clone();
         NodeChain::open(store, Arc::new(self.net.config.clone()), at(member), key).unwrap()
@@ -53,7 +53,7 @@ impl World {
     }
 
     /// A block of what waits, checked and committed everywhere.
-    fn step(&self, proposer: &NodeChain, others: &[&NodeChain]) -> Block {
+    pub(crate) fn step(&self, proposer: &NodeChain, others: &[&NodeChain]) -> Block {
         let block = proposer.build(proposer.tip().time + 500).unwrap();
         let certificate = self.certificate(&block);
         for chain in others.iter().copied().chain([proposer]) {
@@ -63,14 +63,14 @@ impl World {
         block
     }
 
-    fn submit(&self, chain: &NodeChain, body: Body) -> torus_statement::Transaction {
+    pub(crate) fn submit(&self, chain: &NodeChain, body: Body) -> torus_statement::Transaction {
         let transaction = chain.sign(body);
         assert_eq!(chain.submit(&transaction.to_bytes()), Ok(true));
         transaction
     }
 
     /// Two batches are published.
-    fn fill(&self, chain: &NodeChain, others: &[&NodeChain]) {
+    pub(crate) fn fill(&self, chain: &NodeChain, others: &[&NodeChain]) {
         self.step(chain, others);
         for batch in 0..2 {
             self.submit(chain, self.net.proposal(attempt(batch, 0)));

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod again;
 mod codec;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod swarm;
 
 use std::time::Duration;

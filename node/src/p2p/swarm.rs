@@ -139,7 +139,9 @@ impl Task {
 
     fn dial_missing(&mut self) {
         for link in self.links.values().filter(|link| link.connections == 0) {
-            let options = DialOpts::peer_id(link.peer.id).addresses(vec![link.peer.address.clone()]).build();
+            // A port of its own: sharing the listener's takes a `bind`, which a node that serves may not.
+            let options = DialOpts::peer_id(link.peer.id);
+            let options = options.addresses(vec![link.peer.address.clone()]).allocate_new_port().build();
             // Already dialling is fine; unreachable is tried again in a second.
             let _ = self.swarm.dial(options);
         }

@@ -216,7 +216,7 @@ impl Store {
                         self.tables.by_public.put(txn, &public, &index.number().to_be_bytes())?;
                     }
                 }
-                Body::Propose { .. } | Body::Ack { .. } => {}
+                Body::Propose { .. } | Body::Ack { .. } | Body::AuditHead(_) => {}
             }
         }
         let everyone = self.committee.members().fold(0u32, |all, member| all | 1 << member.slot());

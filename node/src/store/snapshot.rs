@@ -5,9 +5,9 @@ use torus_mapping::{Failed, StateReader, View, prove};
 use torus_sharing::{PublishedKey, PublishedKeys};
 use torus_statement::certificate::SignedHeader;
 use torus_statement::dkg::{Attempt, KeyIndex};
-use torus_statement::state::{Assignment, BatchEntry, KeyEntry, Phase, Proven, Supply, key};
+use torus_statement::state::{Assignment, AuditEntry, BatchEntry, KeyEntry, Phase, Proven, Supply, key};
 use torus_statement::text::{VerifierId, VerifierName};
-use torus_statement::{Hash, Point, Verifier, Wire};
+use torus_statement::{Hash, Index, Point, Verifier, Wire};
 
 use super::{Store, StoreError, owner, parse, versioned};
 
@@ -23,6 +23,10 @@ pub struct Snapshot<'s> {
 pub struct CertifiedLookup {
     /// The newest header and its certificate.
     pub header: SignedHeader,
+    /// What the verifier asks of a login.
+    pub policy: Proven<Verifier>,
+    /// The hash of the user's id.
+    pub user: Hash,
     /// The user's keys.
     pub assignment: Proven<Assignment>,
     /// The lowest key's entry.
@@ -79,12 +83,14 @@ impl<'s> Snapshot<'s> {
     /// A user's lowest key with its proof under the newest certified header.
     pub fn certified(&self, verifier: &VerifierName, id: &VerifierId) -> Result<Option<CertifiedLookup>, Failed> {
         let Some(header) = self.header()? else { return Ok(None) };
-        let leaf = key::assignment(verifier, &key::user(id));
+        let user = key::user(id);
+        let Some(policy) = self.proven::<Verifier>(&key::verifier(verifier))? else { return Ok(None) };
+        let leaf = key::assignment(verifier, &user);
         let Some(assignment) = self.proven::<Assignment>(&leaf)? else { return Ok(None) };
         let Some(index) = assignment.value.keys.first().copied() else { return Ok(None) };
         let entry = self.proven(&key::key(index))?;
         let key = entry.ok_or_else(|| Failed::Damaged("an assigned key has no entry".into()))?;
-        Ok(Some(CertifiedLookup { header, assignment, key }))
+        Ok(Some(CertifiedLookup { header, policy, user, assignment, key }))
     }
 
     /// Which key this is and, if it is assigned, its verifier and the hash of its user's id.
@@ -105,6 +111,12 @@ impl<'s> Snapshot<'s> {
     pub fn batch(&self, batch: u64) -> Result<Option<(SignedHeader, Proven<BatchEntry>)>, Failed> {
         let Some(header) = self.header()? else { return Ok(None) };
         Ok(self.proven(&key::batch(batch))?.map(|entry| (header, entry)))
+    }
+
+    /// What is known of a member's audit log, with its proof under the newest certified header.
+    pub fn audit(&self, member: Index) -> Result<Option<(SignedHeader, Proven<AuditEntry>)>, Failed> {
+        let Some(header) = self.header()? else { return Ok(None) };
+        Ok(self.proven(&key::audit(member))?.map(|entry| (header, entry)))
     }
 
     /// The attempt and canonical bytes of a published batch's keys.

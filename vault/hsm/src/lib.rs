@@ -18,6 +18,7 @@ mod pin;
 mod raw;
 mod sealed;
 mod sealed_key;
+mod secret;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -29,5 +30,6 @@ pub use error::{DeviceError, PinError, TokenError};
 pub use pin::Pin;
 pub use sealed::SealedDevice;
 pub use sealed_key::{BadSealedKey, SealedKey};
+pub use secret::Secret;
 pub use session::Session;
 pub use token::{Token, TokenConfig, TokenInfo};

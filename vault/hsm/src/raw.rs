@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use crate::fault::check;
+use crate::secret::Secret;
 use core::ptr;
 use cryptoki::context::Function;
 use cryptoki::error::{Error, RvError};
@@ -12,7 +13,7 @@ use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use cryptoki_sys as sys;
 use std::path::Path;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 /// Room for a decrypted data key. A module may ask for as much room as the ciphertext has, and may write there before
 /// it refuses.
@@ -107,7 +108,7 @@ impl Raw {
         aad: &[u8],
         tag_bits: sys::CK_ULONG,
         body: &[u8],
-        out: &mut Zeroizing<[u8; ROOM]>,
+        out: &mut Secret<ROOM>,
     ) -> Result<usize, Error> {
         if body.len() > ROOM {
             return Err(Error::Pkcs11(RvError::EncryptedDataLenRange, Function::Decrypt));
@@ -136,7 +137,7 @@ impl Raw {
                 session.handle(),
                 body.as_ptr().cast_mut(),
                 sys::CK_ULONG::try_from(body.len())?,
-                out.as_mut_ptr(),
+                out.as_mut_bytes().as_mut_ptr(),
                 &mut length,
             )
         };
@@ -144,7 +145,7 @@ impl Raw {
         match length {
             Ok(length) if length <= ROOM => Ok(length),
             other => {
-                out.zeroize();
+                out.as_mut_bytes().zeroize();
                 other.and(Err(Error::InvalidValue))
             }
         }

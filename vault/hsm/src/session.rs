@@ -3,10 +3,10 @@
 use crate::error::TokenError;
 use crate::fault::Fault;
 use crate::raw::{ROOM, Raw};
+use crate::secret::Secret;
 use crate::token::Token;
 use cryptoki::error::Error;
 use cryptoki::session::Session as Handle;
-use zeroize::Zeroizing;
 
 /// A session on a logged-in token. It can be handed to a thread, but not shared between two.
 ///
@@ -64,7 +64,7 @@ impl Session {
     }
 
     /// An empty place for a decrypted key, wiped when dropped.
-    pub(crate) fn room() -> Zeroizing<[u8; ROOM]> {
-        Zeroizing::new([0; ROOM])
+    pub(crate) fn room() -> Secret<ROOM> {
+        Secret::zeros()
     }
 }

@@ -75,6 +75,9 @@ pub enum Deny {
     /// The token does not name its user as the policy asks.
     #[error("the token does not name its user")]
     TokenId,
+    /// The token names another user than the one whose key was proven.
+    #[error("the token names another user")]
+    TokenUser,
     /// The vault holds no commitment of the token's hash.
     #[error("the token was not committed here")]
     NotCommitted,
@@ -87,14 +90,23 @@ pub enum Deny {
     /// The share does not match its certified commitment.
     #[error("the share does not match its commitment")]
     Commitment,
+    /// The key was first released to another user.
+    #[error("the key has another owner")]
+    Owner,
     /// The epoch is not active or has ended.
     #[error("the epoch is not active")]
     Epoch,
+    /// The vault was stopped, by its operator or by a contradiction.
+    #[error("the vault is stopped")]
+    Frozen,
+    /// A quota of this hour is used up.
+    #[error("the quota is used up")]
+    Quota,
 }
 
 impl Deny {
     /// Every refusal and its number; numbers are never given a second meaning.
-    pub const ALL: [(Self, u16); 29] = [
+    pub const ALL: [(Self, u16); 33] = [
         (Self::Malformed, 1),
         (Self::Busy, 2),
         (Self::Device, 3),
@@ -119,11 +131,15 @@ impl Deny {
         (Self::TokenTime, 56),
         (Self::NotBefore, 57),
         (Self::TokenId, 58),
+        (Self::TokenUser, 59),
         (Self::NotCommitted, 60),
         (Self::Receipts, 61),
         (Self::NoShare, 70),
         (Self::Commitment, 71),
+        (Self::Owner, 72),
         (Self::Epoch, 80),
+        (Self::Frozen, 81),
+        (Self::Quota, 82),
     ];
 
     /// The number.

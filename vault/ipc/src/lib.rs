@@ -13,8 +13,8 @@ pub mod response;
 mod tests;
 
 pub use deny::Deny;
-pub use request::{LoginProof, Lookup, Request, VoteRequest};
+pub use request::{LoginProof, Lookup, Request, SeenAudit, VoteRequest};
 pub use response::{CommitReceipt, Ecies, HeldVotes, Hello, Progress, ReleasedShare, Response, SessionGrant, Status};
 
 /// The version of the protocol; the first frame of a connection carries it.
-pub const IPC_VERSION: u16 = 1;
+pub const IPC_VERSION: u16 = 3;

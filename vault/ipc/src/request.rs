@@ -6,10 +6,10 @@ use torus_statement::dkg::Attempt;
 use torus_statement::envelope::{Envelope, MAX_ENVELOPE};
 use torus_statement::hash::Hash;
 use torus_statement::receipt::{MAX_RECEIPT, SignedReceipt};
-use torus_statement::state::{Assignment, BatchEntry, KeyEntry, Proven};
+use torus_statement::state::{Assignment, AuditEntry, BatchEntry, KeyEntry, Proven};
 use torus_statement::text::VerifierName;
 use torus_statement::vote::{Proposal, SignedVote, Vote};
-use torus_statement::{Point, Signature};
+use torus_statement::{Point, Signature, Verifier};
 
 /// Most bytes of an id token.
 pub const MAX_TOKEN: usize = 16 << 10;
@@ -65,6 +65,17 @@ pub enum Request {
     },
     /// A reveal: everything that the release of one share needs.
     Release(Box<LoginProof>),
+    /// The newest signed head of the audit log; with what the certified state holds of it, if it holds anything.
+    AuditHead(Option<Box<SeenAudit>>),
+}
+
+/// What the certified state holds of the vault's own audit log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenAudit {
+    /// The header that the entry is proven under.
+    pub header: SignedHeader,
+    /// The entry of this member.
+    pub entry: Proven<AuditEntry>,
 }
 
 /// What the engine asks to be voted, and why the vault may.
@@ -85,8 +96,10 @@ pub struct LoginProof {
     pub verifier: VerifierName,
     /// Receipts of members, at most 30.
     pub receipts: Vec<SignedReceipt>,
-    /// The certified header that the lookup is proven under.
+    /// The certified header that policy and lookup are proven under.
     pub header: SignedHeader,
+    /// What the verifier asks of a login, with its issuer's keys.
+    pub policy: Proven<Verifier>,
     /// Which key belongs to the user.
     pub lookup: Lookup,
     /// How long the session token shall live, in seconds.
@@ -96,7 +109,9 @@ pub struct LoginProof {
 /// The mapping's proof: the user's assignment and the entry of his lowest key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lookup {
-    /// Of (verifier, the token's id).
+    /// The hash of the user's id: the vault compares it with the token's.
+    pub user: Hash,
+    /// Of (verifier, user).
     pub assignment: Proven<Assignment>,
     /// Of the assignment's first key.
     pub key: Proven<KeyEntry>,
@@ -113,14 +128,26 @@ impl Wire for VoteRequest {
     }
 }
 
+impl Wire for SeenAudit {
+    fn write(&self, w: &mut Writer) {
+        self.header.write(w);
+        self.entry.write(w);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { header: SignedHeader::read(r)?, entry: Proven::read(r)? })
+    }
+}
+
 impl Wire for Lookup {
     fn write(&self, w: &mut Writer) {
+        w.raw(&self.user);
         self.assignment.write(w);
         self.key.write(w);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self { assignment: Proven::read(r)?, key: Proven::read(r)? })
+        Ok(Self { user: r.array()?, assignment: Proven::read(r)?, key: Proven::read(r)? })
     }
 }
 
@@ -133,6 +160,7 @@ impl Wire for LoginProof {
             receipt.signature.write(w);
         });
         self.header.write(w);
+        self.policy.write(w);
         self.lookup.write(w);
         w.u32(self.session_seconds);
     }
@@ -144,6 +172,7 @@ impl Wire for LoginProof {
             receipts: r
                 .list(30, |r| Ok(SignedReceipt { data: r.string(MAX_RECEIPT)?, signature: Signature::read(r)? }))?,
             header: SignedHeader::read(r)?,
+            policy: Proven::read(r)?,
             lookup: Lookup::read(r)?,
             session_seconds: r.u32()?,
         })
@@ -203,6 +232,9 @@ impl Wire for Request {
                 w.u8(13);
                 proof.write(w);
             }
+            Self::AuditHead(seen) => {
+                w.u8(14).option(seen.as_ref(), |w, seen| seen.write(w));
+            }
         }
     }
 
@@ -221,6 +253,7 @@ impl Wire for Request {
             11 => Self::Outbox,
             12 => Self::Commit { token: r.array()?, temporary: r.point()?, verifier: VerifierName::read(r)? },
             13 => Self::Release(Box::new(LoginProof::read(r)?)),
+            14 => Self::AuditHead(r.option(|r| SeenAudit::read(r).map(Box::new))?),
             _ => return Err(Malformed::Field("verb")),
         })
     }

@@ -5,7 +5,7 @@ use torus_statement::dkg::{Attempt, Dealing, KeyIndex};
 use torus_statement::envelope::{Envelope, MAX_ENVELOPE};
 use torus_statement::hash::Hash;
 use torus_statement::vote::SignedVote;
-use torus_statement::{Index, Point, Signature};
+use torus_statement::{Index, Point, Signature, SignedAuditHead};
 
 use crate::deny::Deny;
 
@@ -32,6 +32,8 @@ pub enum Response {
     Receipt(CommitReceipt),
     /// To `Release`.
     Share(Box<ReleasedShare>),
+    /// To `AuditHead`: `None` as long as none was signed.
+    AuditHead(Option<SignedAuditHead>),
 }
 
 /// Who the vault is and where it stands.
@@ -284,6 +286,9 @@ impl Wire for Response {
                 w.u8(10);
                 share.write(w);
             }
+            Self::AuditHead(head) => {
+                w.u8(11).option(head.as_ref(), |w, head| head.write(w));
+            }
         }
     }
 
@@ -299,6 +304,7 @@ impl Wire for Response {
             8 => Self::Progress(Progress::read(r)?),
             9 => Self::Receipt(CommitReceipt { data: r.string(512)?, signature: r.array()? }),
             10 => Self::Share(Box::new(ReleasedShare::read(r)?)),
+            11 => Self::AuditHead(r.option(SignedAuditHead::read)?),
             _ => return Err(Malformed::Field("response")),
         })
     }

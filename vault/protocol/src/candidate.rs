@@ -3,7 +3,6 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use rand_core::CryptoRngCore;
 use torus_sharing::{Digest, Index, Matrix};
 
 use crate::message::Reason;
@@ -11,7 +10,6 @@ use crate::points;
 use crate::rows::Rows;
 use crate::run::Run;
 use crate::secret::SecretBytes;
-use crate::table::Generators;
 
 /// A set of members, as bits (n is at most 30).
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -148,26 +146,27 @@ impl Candidate {
         refused
     }
 
-    /// Checks on the curve what is not checked yet; gives the senders whose votes fell.
-    pub(crate) fn check(&mut self, run: &Run, generators: &Generators, rng: &mut dyn CryptoRngCore) -> Vec<Index> {
-        let Some(matrix) = self.matrix.clone() else { return Vec::new() };
-        let unchecked: Vec<(Index, &SecretBytes)> = run
-            .sizes()
-            .members()
-            .zip(&self.points)
-            .filter(|(member, _)| !self.verified.contains(*member))
-            .filter_map(|(member, body)| Some((member, body.as_ref()?)))
-            .collect();
-        let bad = points::bad_senders(run, &matrix, &unchecked, generators, rng);
-        let senders: Vec<Index> = unchecked.iter().map(|(member, _)| *member).collect();
+    /// Members whose points are not checked on the curve yet.
+    pub(crate) fn unchecked(&self, run: &Run) -> Vec<Index> {
+        let held = run.sizes().members().zip(&self.points);
+        let unchecked = held.filter(|(member, body)| body.is_some() && !self.verified.contains(*member));
+        unchecked.map(|(member, _)| member).collect()
+    }
+
+    /// The points of a member, while they are kept.
+    pub(crate) fn points_of(&self, member: Index) -> Option<&SecretBytes> {
+        self.points.get(member.slot())?.as_ref()
+    }
+
+    /// The outcome of the check: the votes of the bad fall.
+    pub(crate) fn checked(&mut self, senders: &[Index], bad: &[Index]) {
         for member in senders {
-            if bad.contains(&member) {
-                self.strike(member);
+            if bad.contains(member) {
+                self.strike(*member);
             } else {
-                self.verified.insert(member);
+                self.verified.insert(*member);
             }
         }
-        bad
     }
 
     /// Rows from the first k verified points, if there are k.

@@ -4,9 +4,9 @@
 
 use alloc::vec::Vec;
 
-use k256::Scalar;
+use k256::{AffinePoint, Scalar};
 use rand_core::CryptoRngCore;
-use torus_sharing::{BadMatrix, Index, Matrix, normalise};
+use torus_sharing::{Index, normalise};
 
 use crate::polynomial::{column, row};
 use crate::rows::Rows;
@@ -14,7 +14,7 @@ use crate::run::Run;
 use crate::secret::SecretScalars;
 use crate::table::Generators;
 
-/// Coefficients f_jl and f'_jl of all keys; lives only while the messages are written.
+/// Coefficients f_jl and f'_jl of all keys; lives only until the messages are written.
 pub(crate) struct Dealing {
     run: Run,
     f: SecretScalars,
@@ -30,11 +30,11 @@ impl Dealing {
         Self { run, f, blind }
     }
 
-    /// C_jl = f_jl G + f'_jl H.
-    pub(crate) fn commit(&self, generators: &Generators) -> Result<Matrix, BadMatrix> {
-        let pairs = self.f.as_slice().iter().zip(self.blind.as_slice());
+    /// C_jl = f_jl G + f'_jl H, `count` of them from a position on, in the order of the matrix; fewer at its end.
+    pub(crate) fn commit(&self, generators: &Generators, from: usize, count: usize) -> Vec<AffinePoint> {
+        let pairs = self.f.as_slice().iter().zip(self.blind.as_slice()).skip(from).take(count);
         let points: Vec<_> = pairs.map(|(s, blind)| generators.pedersen(s, blind)).collect();
-        Matrix::from_points(self.run.sizes(), self.run.keys(), normalise(&points))
+        normalise(&points)
     }
 
     /// a(y) = f(i, y), a'(y), b(x) = f(x, i), b'(x) of each key for one member.

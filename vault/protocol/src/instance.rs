@@ -8,10 +8,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use rand_core::CryptoRngCore;
-use torus_sharing::{Digest, Index, Matrix};
+use torus_sharing::{Digest, Index, Matrix, MatrixReader};
 
 use crate::candidate::{Candidate, Members, Vote};
+use crate::check::Check;
 use crate::message::{Kind, Output, Promise, Reason, Record};
+use crate::points::Search;
 use crate::rows::Rows;
 use crate::run::Run;
 use crate::secret::SecretBytes;
@@ -38,7 +40,7 @@ impl Context<'_> {
 
 /// The state of one dealing.
 pub(crate) struct Instance {
-    dealer: Index,
+    pub(crate) dealer: Index,
     /// Whether this member may echo and become ready; after a restart it may not, except where it had promised.
     takes_part: bool,
     sent: bool,
@@ -69,9 +71,15 @@ impl Instance {
     }
 
     /// This member's own dealing: what it would send itself.
-    pub(crate) fn deal(&mut self, ctx: &mut Context<'_>, digest: Digest, matrix: Arc<Matrix>, rows: Rows) {
+    pub(crate) fn deal(
+        &mut self,
+        ctx: &mut Context<'_>,
+        digest: Digest,
+        matrix: Arc<Matrix>,
+        rows: Rows,
+    ) -> Option<Check> {
         self.sent = true;
-        self.echo(ctx, digest, matrix, rows);
+        self.echo(ctx, digest, matrix, rows)
     }
 
     /// Goes on from a promise: the Ready it stands for is repeated.
@@ -86,28 +94,40 @@ impl Instance {
         self.send_ready(ctx, promise.digest);
     }
 
-    /// A message of an authenticated member other than this one.
-    pub(crate) fn handle(&mut self, ctx: &mut Context<'_>, from: Index, kind: Kind, digest: Digest, body: &[u8]) {
+    /// A message of an authenticated member other than this one. What comes back is to be gone on with before anything
+    /// else is given to this dealing.
+    pub(crate) fn handle(
+        &mut self,
+        ctx: &mut Context<'_>,
+        from: Index,
+        kind: Kind,
+        digest: Digest,
+        body: &[u8],
+    ) -> Option<Check> {
         let result = match kind {
             Kind::Send => self.on_send(ctx, from, digest, body),
-            Kind::Echo => self.on_vote(ctx, from, Vote::Echo, digest, body),
-            Kind::Ready => self.on_vote(ctx, from, Vote::Ready, digest, body),
-            Kind::Need => self.on_need(ctx, from, digest, body),
+            Kind::Echo => self.on_vote(ctx, from, Vote::Echo, digest, body).map(|()| None),
+            Kind::Ready => self.on_vote(ctx, from, Vote::Ready, digest, body).map(|()| None),
+            Kind::Need => self.on_need(ctx, from, digest, body).map(|()| None),
             Kind::Matrix => self.on_matrix(ctx, from, digest, body),
-            Kind::Points => self.on_points(ctx, from, digest, body),
+            Kind::Points => self.on_points(ctx, from, digest, body).map(|()| None),
         };
-        if let Err(reason) = result {
-            ctx.fault(from, reason);
+        match result {
+            Ok(None) => self.progress(ctx),
+            Ok(check) => check,
+            Err(reason) => {
+                ctx.fault(from, reason);
+                self.progress(ctx)
+            }
         }
-        self.progress(ctx);
     }
 
     /// The log qualified this dealing with this digest: other digests are forgotten, the rows are fetched if missing.
-    pub(crate) fn qualify(&mut self, ctx: &mut Context<'_>, digest: Digest) {
+    pub(crate) fn qualify(&mut self, ctx: &mut Context<'_>, digest: Digest) -> Option<Check> {
         self.qualified = Some(digest);
         self.candidates.retain(|candidate| candidate.digest == digest);
         self.candidate(ctx.run, digest);
-        self.progress(ctx);
+        self.progress(ctx)
     }
 
     /// The qualified dealing's rows and matrix, once complete.
@@ -117,35 +137,40 @@ impl Instance {
         Some((candidate.rows()?, candidate.matrix.as_ref()?))
     }
 
-    fn on_send(&mut self, ctx: &mut Context<'_>, from: Index, digest: Digest, body: &[u8]) -> Result<(), Reason> {
+    fn on_send(
+        &mut self,
+        ctx: &mut Context<'_>,
+        from: Index,
+        digest: Digest,
+        body: &[u8],
+    ) -> Result<Option<Check>, Reason> {
         if from != self.dealer {
             return Err(Reason::NotTheDealer);
         }
         // The first counts, valid or not; a restarted member waits for the others' points.
         if self.sent || !self.takes_part {
-            return Ok(());
+            return Ok(None);
         }
         self.sent = true;
         let run = ctx.run;
         let length = Matrix::byte_length(run.sizes(), run.keys());
         let (matrix, rows) = body.split_at_checked(length).ok_or(Reason::Malformed)?;
-        if rows.len() != Rows::byte_length(run) {
-            return Err(Reason::Malformed);
-        }
-        let matrix = self.parse_matrix(run, digest, matrix)?;
+        let reader = MatrixReader::new(run.sizes(), run.keys(), matrix.to_vec()).map_err(|_| Reason::Malformed)?;
         let rows = Rows::parse(run, rows).ok_or(Reason::Malformed)?;
-        if !rows.verify(run, &matrix, ctx.generators, ctx.rng) {
-            return Err(Reason::BadRows);
-        }
-        self.echo(ctx, digest, matrix, rows);
-        Ok(())
+        Ok(Some(Check::Reading { from, digest, reader, rows: Some(rows) }))
     }
 
-    fn echo(&mut self, ctx: &mut Context<'_>, digest: Digest, matrix: Arc<Matrix>, rows: Rows) {
+    pub(crate) fn echo(
+        &mut self,
+        ctx: &mut Context<'_>,
+        digest: Digest,
+        matrix: Arc<Matrix>,
+        rows: Rows,
+    ) -> Option<Check> {
         let run = *ctx.run;
         let dealer = self.dealer;
         if self.qualified.is_some_and(|qualified| qualified != digest) {
-            return;
+            return self.progress(ctx);
         }
         let candidate = self.candidate(&run, digest);
         candidate.matrix = Some(matrix);
@@ -158,7 +183,7 @@ impl Instance {
         candidate.echoes.insert(run.me());
         send_points(ctx, candidate, dealer, Kind::Echo);
         self.echo_seen.insert(run.me());
-        self.progress(ctx);
+        self.progress(ctx)
     }
 
     fn on_vote(
@@ -202,23 +227,29 @@ impl Instance {
         if wanted & WANT_POINTS != 0
             && let Some(owed) = candidate.owed(from)
         {
-            let body = copy(owed);
+            let body = SecretBytes::copy_of(owed.as_slice());
             ctx.out.push(Output::Send { to: from, dealer, kind: Kind::Points, digest, body });
         }
         Ok(())
     }
 
-    fn on_matrix(&mut self, ctx: &mut Context<'_>, from: Index, digest: Digest, body: &[u8]) -> Result<(), Reason> {
+    fn on_matrix(
+        &mut self,
+        ctx: &mut Context<'_>,
+        from: Index,
+        digest: Digest,
+        body: &[u8],
+    ) -> Result<Option<Check>, Reason> {
         let run = *ctx.run;
         let wanted = self.existing(digest).ok_or(Reason::Unasked)?;
         if !wanted.asked_matrix.contains(from) {
             return Err(Reason::Unasked);
         }
-        if wanted.matrix.is_none() {
-            let matrix = self.parse_matrix(&run, digest, body)?;
-            self.candidate(&run, digest).matrix = Some(matrix);
+        if wanted.matrix.is_some() {
+            return Ok(None);
         }
-        Ok(())
+        let reader = MatrixReader::new(run.sizes(), run.keys(), body.to_vec()).map_err(|_| Reason::Malformed)?;
+        Ok(Some(Check::Reading { from, digest, reader, rows: None }))
     }
 
     fn on_points(&mut self, ctx: &mut Context<'_>, from: Index, digest: Digest, body: &[u8]) -> Result<(), Reason> {
@@ -229,7 +260,8 @@ impl Instance {
         wanted.add(ctx.run, from, Vote::None, body)
     }
 
-    fn progress(&mut self, ctx: &mut Context<'_>) {
+    /// What follows from what is held; points that have to be checked first come back as a check.
+    pub(crate) fn progress(&mut self, ctx: &mut Context<'_>) -> Option<Check> {
         let (run, dealer) = (*ctx.run, self.dealer);
         let (q, k) = (run.sizes().q(), run.sizes().k());
         let (takes_part, qualified) = (self.takes_part, self.qualified);
@@ -237,19 +269,17 @@ impl Instance {
         let mut promised = None;
         let mut shared = None;
         for candidate in &mut self.candidates {
-            let wanted = |c: &Candidate| voted(c) || qualified == Some(c.digest);
-            if candidate.rows().is_none() && wanted(candidate) {
+            if candidate.rows().is_none() && (voted(candidate) || qualified == Some(candidate.digest)) {
                 if candidate.matrix.is_some() {
-                    let bad = candidate.check(&run, ctx.generators, ctx.rng);
-                    bad.into_iter().for_each(|from| ctx.fault(from, Reason::BadPoints));
+                    let senders = candidate.unchecked(&run);
+                    if !senders.is_empty() {
+                        let (digest, search) = (candidate.digest, Search::among(senders.clone()));
+                        return Some(Check::Points { digest, senders, search });
+                    }
                 }
-                if candidate.matrix.is_some()
-                    && wanted(candidate)
-                    && let Some(rows) = candidate.interpolate(&run)
-                {
-                    candidate.hold(&run, rows);
-                } else if wanted(candidate) {
-                    ask(ctx, candidate, dealer, qualified.is_some());
+                match candidate.matrix.is_some().then(|| candidate.interpolate(&run)).flatten() {
+                    Some(rows) => drop(candidate.hold(&run, rows)),
+                    None => ask(ctx, candidate, dealer, qualified.is_some()),
                 }
             }
             if candidate.rows().is_some() && !self.ready && voted(candidate) {
@@ -267,6 +297,7 @@ impl Instance {
             self.shared = true;
             ctx.out.push(Output::Shared { dealer, digest });
         }
+        None
     }
 
     fn promise(&mut self, ctx: &mut Context<'_>, digest: Digest) {
@@ -290,20 +321,12 @@ impl Instance {
         }
     }
 
-    fn parse_matrix(&self, run: &Run, digest: Digest, bytes: &[u8]) -> Result<Arc<Matrix>, Reason> {
-        let matrix = Matrix::parse(run.sizes(), run.keys(), bytes).map_err(|_| Reason::Malformed)?;
-        if matrix.digest(&run.sid(self.dealer)) != digest {
-            return Err(Reason::WrongDigest);
-        }
-        Ok(Arc::new(matrix))
-    }
-
-    fn existing(&mut self, digest: Digest) -> Option<&mut Candidate> {
+    pub(crate) fn existing(&mut self, digest: Digest) -> Option<&mut Candidate> {
         self.candidates.iter_mut().find(|candidate| candidate.digest == digest)
     }
 
     #[expect(clippy::indexing_slicing, reason = "the position was found or has just been pushed")]
-    fn candidate(&mut self, run: &Run, digest: Digest) -> &mut Candidate {
+    pub(crate) fn candidate(&mut self, run: &Run, digest: Digest) -> &mut Candidate {
         let position = self.candidates.iter().position(|candidate| candidate.digest == digest).unwrap_or_else(|| {
             self.candidates.push(Candidate::new(run, digest));
             self.candidates.len() - 1
@@ -317,7 +340,7 @@ fn send_points(ctx: &mut Context<'_>, candidate: &mut Candidate, dealer: Index, 
     let digest = candidate.digest;
     for to in ctx.run.others() {
         if let Some(owed) = candidate.owed(to) {
-            let body = copy(owed);
+            let body = SecretBytes::copy_of(owed.as_slice());
             ctx.out.push(Output::Send { to, dealer, kind, digest, body });
         }
     }
@@ -342,12 +365,6 @@ fn ask(ctx: &mut Context<'_>, candidate: &mut Candidate, dealer: Index, everyone
             ctx.out.push(Output::Send { to, dealer, kind: Kind::Need, digest, body });
         }
     }
-}
-
-fn copy(bytes: &SecretBytes) -> SecretBytes {
-    let mut out = SecretBytes::zeros(bytes.as_slice().len());
-    out.as_mut_slice().copy_from_slice(bytes.as_slice());
-    out
 }
 
 #[cfg(test)]

@@ -5,14 +5,21 @@
 //! polynomial or a share except as the messages and records listed in [`Output`]; its secrets can't be printed, cloned
 //! or compared. Time does not occur, randomness is given, and the caller guarantees: authenticated, confidential
 //! channels between members; that each output is carried out in order, a record being durable before what follows it
-//! leaves; that a qualified set comes with its certificate checked; and that the stack is wiped after each call.
+//! leaves; that a qualified set comes with its certificate checked; that it goes on while there is work; and that the
+//! stack is wiped after each call.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+#[cfg(test)]
+mod bounds;
 mod candidate;
+mod check;
+mod combination;
+mod deal;
 mod dealing;
+mod held;
 mod instance;
 mod message;
 mod opening;
@@ -26,8 +33,8 @@ mod secrecy;
 mod secret;
 mod table;
 
-pub use message::{BadPromise, Input, Kind, Output, Promise, Reason, Record, Shares};
-pub use participant::Participant;
+pub use message::{BadPromise, Input, Kind, Output, Promise, PromiseReader, Reason, Record, Shares};
+pub use participant::{Participant, SLICE};
 pub use run::{BadRun, Run};
 pub use secret::{SecretBytes, SecretScalars};
-pub use torus_sharing::{Digest, Index, PublishedKeys, QualifiedSet, Sizes};
+pub use torus_sharing::{Budget, Digest, Index, PublishedKeys, QualifiedSet, Sizes};

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use torus_sharing::{Digest, Index, Matrix, Point, PublishedKeys, QualifiedSet};
+use torus_sharing::{Budget, Digest, Index, Matrix, MatrixReader, Point, PublishedKeys, QualifiedSet};
 
 use crate::rows::Rows;
 use crate::run::Run;
@@ -70,6 +70,9 @@ pub enum Input<'a> {
     },
     /// The batch's keys as certified in the log, for a member that comes late.
     Keys(&'a PublishedKeys),
+    /// Go on with work that is under way, by about so many units ([`SLICE`](crate::SLICE) is a good number). Given
+    /// while `Participant::has_work` says so; without work it does nothing.
+    Continue(usize),
 }
 
 /// What the caller has to do, in the order given.
@@ -164,15 +167,8 @@ impl Promise {
         rows: SecretBytes,
         matrix: &[u8],
     ) -> Result<Self, BadPromise> {
-        if run.sizes().member(dealer.get()).is_none() {
-            return Err(BadPromise::Outside);
-        }
-        Rows::parse(run, rows.as_slice()).ok_or(BadPromise::Rows)?;
-        let matrix = Matrix::parse(run.sizes(), run.keys(), matrix).map_err(|_| BadPromise::Matrix)?;
-        if matrix.digest(&run.sid(dealer)) != digest {
-            return Err(BadPromise::Matrix);
-        }
-        Ok(Self { dealer, digest, rows, matrix: Arc::new(matrix) })
+        let mut reader = PromiseReader::new(run, dealer, digest, rows, matrix.to_vec())?;
+        reader.read(&mut Budget::unlimited())?.ok_or(BadPromise::Matrix)
     }
 
     /// The dealer.
@@ -185,6 +181,11 @@ impl Promise {
         self.digest
     }
 
+    /// How many points the matrix has: a measure of what follows from the promise.
+    pub(crate) fn points(&self) -> usize {
+        self.matrix.points().len()
+    }
+
     /// Secret: to be sealed at rest.
     pub fn rows(&self) -> &SecretBytes {
         &self.rows
@@ -193,6 +194,49 @@ impl Promise {
     /// Public.
     pub fn matrix(&self) -> &[u8] {
         self.matrix.as_bytes()
+    }
+}
+
+/// A stored promise that is parsed in pieces.
+pub struct PromiseReader {
+    sid: Digest,
+    dealer: Index,
+    digest: Digest,
+    rows: SecretBytes,
+    matrix: MatrixReader,
+}
+
+impl PromiseReader {
+    /// Takes over what `Promise::parse` does.
+    pub fn new(
+        run: &Run,
+        dealer: Index,
+        digest: Digest,
+        rows: SecretBytes,
+        matrix: Vec<u8>,
+    ) -> Result<Self, BadPromise> {
+        if run.sizes().member(dealer.get()).is_none() {
+            return Err(BadPromise::Outside);
+        }
+        Rows::parse(run, rows.as_slice()).ok_or(BadPromise::Rows)?;
+        let matrix = MatrixReader::new(run.sizes(), run.keys(), matrix).map_err(|_| BadPromise::Matrix)?;
+        Ok(Self { sid: run.sid(dealer), dealer, digest, rows, matrix })
+    }
+
+    /// The dealer.
+    pub fn dealer(&self) -> Index {
+        self.dealer
+    }
+
+    /// Parses until the budget is spent; the promise once it is whole. After that, or an error, the reader is of no use.
+    pub fn read(&mut self, budget: &mut Budget) -> Result<Option<Promise>, BadPromise> {
+        let Some(matrix) = self.matrix.read(budget).map_err(|_| BadPromise::Matrix)? else { return Ok(None) };
+        budget.spend(matrix.points().len());
+        if matrix.digest(&self.sid) != self.digest {
+            return Err(BadPromise::Matrix);
+        }
+        let rows = core::mem::replace(&mut self.rows, SecretBytes::zeros(0));
+        Ok(Some(Promise { dealer: self.dealer, digest: self.digest, rows, matrix: Arc::new(matrix) }))
     }
 }
 

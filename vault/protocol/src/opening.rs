@@ -8,8 +8,8 @@ use k256::{ProjectivePoint, U256};
 use rand_core::CryptoRngCore;
 use sha2::{Digest as _, Sha256};
 use torus_sharing::{
-    BatchProof, Claim, Index, Matrix, OpeningError, Point, PublishedKeys, QualifiedSet, ShareCommitments, ShareVector,
-    interpolate_keys, normalise,
+    BatchProof, Budget, Claim, CommitmentSum, Index, Interpolation, Matrix, OpeningError, Point, PublishedKeys,
+    QualifiedSet, ShareCommitments, ShareVector, normalise,
 };
 use zeroize::{Zeroize, Zeroizing};
 
@@ -18,6 +18,10 @@ use crate::rows::Rows;
 use crate::run::Run;
 use crate::secret::{SecretScalars, write_scalar};
 use crate::table::Generators;
+
+/// Shares that are multiplied without a look at the budget, and what one costs, in additions of points.
+const PIECE: usize = 16;
+const PRODUCT: usize = 64;
 
 /// This member's shares of the batch and what others have published.
 pub(crate) struct Opening {
@@ -29,36 +33,70 @@ pub(crate) struct Opening {
     verified: Vec<(Index, Vec<Point>)>,
 }
 
-impl Opening {
-    /// s_i = sum over Q of f^d(i, 0), s'_i likewise, S_i = s_i G, V_i from the matrices.
-    pub(crate) fn new(
-        run: &Run,
+/// The way to an [`Opening`], in pieces: s_i = sum over Q of f^d(i, 0), s'_i likewise, S_i = s_i G, V_i from the matrices.
+pub(crate) struct Summing {
+    qualified: QualifiedSet,
+    /// Dealings of the set that are added.
+    added: usize,
+    shares: SecretScalars,
+    blinds: SecretScalars,
+    sum: CommitmentSum,
+    own: Vec<Point>,
+}
+
+impl Summing {
+    pub(crate) fn new(run: &Run, qualified: QualifiedSet) -> Self {
+        let (shares, blinds) = (SecretScalars::zeros(run.keys()), SecretScalars::zeros(run.keys()));
+        let (sum, own) = (CommitmentSum::new(run.sizes(), run.keys()), Vec::with_capacity(run.keys()));
+        Self { qualified, added: 0, shares, blinds, sum, own }
+    }
+
+    /// Sums until the budget is spent; the opening once it is whole. `dealing` gives the rows and the matrix of each
+    /// dealer in the set; after an error the sum is of no use.
+    pub(crate) fn advance<'a>(
+        &mut self,
+        dealing: impl Fn(Index) -> Option<(&'a Rows, &'a Matrix)>,
         generators: &Generators,
-        qualified: &QualifiedSet,
-        dealings: &[(&Rows, &Matrix)],
-    ) -> Result<Self, OpeningError> {
-        let (mut shares, mut blinds) = (SecretScalars::zeros(run.keys()), SecretScalars::zeros(run.keys()));
-        for (rows, _) in dealings {
-            let sums = shares.as_mut_slice().iter_mut().zip(blinds.as_mut_slice());
+        budget: &mut Budget,
+    ) -> Result<Option<Opening>, OpeningError> {
+        for (dealer, _) in self.qualified.dealings().iter().skip(self.added) {
+            if budget.is_spent() {
+                return Ok(None);
+            }
+            let (rows, matrix) = dealing(*dealer).ok_or(OpeningError::Shape)?;
+            let sums = self.shares.as_mut_slice().iter_mut().zip(self.blinds.as_mut_slice());
             for ((share, blind), (part, part_blind)) in sums.zip(rows.shares()) {
                 *share += part;
                 *blind += part_blind;
             }
+            self.sum.add(matrix, budget)?;
+            self.added += 1;
         }
-        let matrices: Vec<&Matrix> = dealings.iter().map(|(_, matrix)| *matrix).collect();
-        let commitments = ShareCommitments::sum(run.sizes(), &matrices)?;
-        let products: Vec<ProjectivePoint> = shares.as_slice().iter().map(|s| generators.mul_g(s)).collect();
-        let own = normalise(&products).into_iter().map(Point::from_affine).collect::<Result<_, _>>();
-        Ok(Self {
-            qualified: qualified.clone(),
-            shares,
-            blinds,
-            own: own.map_err(|_| OpeningError::Identity)?,
+        while self.own.len() < self.shares.len() {
+            if budget.is_spent() {
+                return Ok(None);
+            }
+            let piece = self.shares.as_slice().iter().skip(self.own.len()).take(PIECE);
+            let products: Vec<ProjectivePoint> = piece.map(|share| generators.mul_g(share)).collect();
+            budget.spend(products.len() * PRODUCT);
+            for point in normalise(&products) {
+                self.own.push(Point::from_affine(point).map_err(|_| OpeningError::Identity)?);
+            }
+        }
+        let Some(commitments) = self.sum.advance(budget)? else { return Ok(None) };
+        let take = |scalars: &mut SecretScalars| core::mem::replace(scalars, SecretScalars::zeros(0));
+        Ok(Some(Opening {
+            qualified: self.qualified.clone(),
+            shares: take(&mut self.shares),
+            blinds: take(&mut self.blinds),
+            own: core::mem::take(&mut self.own),
             commitments,
             verified: Vec::new(),
-        })
+        }))
     }
+}
 
+impl Opening {
     /// A copy for the caller to seal.
     pub(crate) fn shares(&self) -> Shares {
         let mut scalars = SecretScalars::zeros(self.shares.len());
@@ -104,15 +142,15 @@ impl Opening {
         true
     }
 
-    /// PK and all S_j once k vectors are verified.
-    pub(crate) fn keys(&mut self, run: &Run) -> Option<Result<PublishedKeys, OpeningError>> {
+    /// The way to PK and all S_j, once k vectors are verified.
+    pub(crate) fn keys(&self, run: &Run) -> Option<Result<Interpolation, OpeningError>> {
         if self.verified.len() < run.sizes().k() {
             return None;
         }
-        self.verified.sort_by_key(|(member, _)| *member);
-        let vectors: Vec<(Index, &[Point])> =
-            self.verified.iter().take(run.sizes().k()).map(|(member, vector)| (*member, vector.as_slice())).collect();
-        Some(interpolate_keys(run.sizes(), &vectors))
+        let mut vectors = self.verified.clone();
+        vectors.sort_by_key(|(member, _)| *member);
+        vectors.truncate(run.sizes().k());
+        Some(Interpolation::new(run.sizes(), vectors))
     }
 
     /// Whether certified keys have the batch's shape and this member's own commitments.

@@ -1,20 +1,30 @@
 //! One member in one (batch, attempt): all n dealings, the qualified sum and the opening of the keys.
+//!
+//! What takes long is done in pieces: an input begins work, [`Input::Continue`] goes on with it, and inputs that come
+//! meanwhile are held and taken in their order. So the outcome does not depend on where the pieces end.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use rand_core::CryptoRngCore;
-use torus_sharing::{Digest, Index, Matrix, PublishedKeys, QualifiedSet, ShareVector};
+use torus_sharing::{Budget, Digest, Index, Interpolation, PublishedKeys, QualifiedSet, ShareVector};
 
-use crate::dealing::Dealing;
+use crate::check::Check;
+use crate::deal::{Deal, Dealt};
+use crate::held::Held;
 use crate::instance::{Context, Instance};
 use crate::message::{Input, Kind, Output, Promise, Reason, Record};
-use crate::opening::Opening;
-use crate::rows::Rows;
+use crate::opening::{Opening, Summing};
 use crate::run::Run;
-use crate::secret::SecretBytes;
 use crate::table::Generators;
+
+/// Units of work that take some milliseconds on a desktop processor: about as many additions of points.
+pub const SLICE: usize = 4096;
+/// What an input costs that begins no work, at the most: points against rows, a member's points of all keys.
+const INPUT: usize = 1024;
+/// What the check of a published vector costs for each key.
+const VECTOR: usize = 64;
 
 /// The state machine of one member. Deterministic in its inputs and randomness; holds secrets until dropped.
 pub struct Participant {
@@ -28,6 +38,24 @@ pub struct Participant {
     vectors: Vec<Pending>,
     certified: Option<PublishedKeys>,
     finished: bool,
+    /// Impossible unless certificates are forged; told once.
+    unopenable: bool,
+    /// What the last input that was taken has begun, in order.
+    work: VecDeque<Work>,
+    /// Inputs that came meanwhile.
+    held: VecDeque<Held>,
+}
+
+/// Work that is not finished.
+enum Work {
+    Deal(Box<Deal>),
+    /// A promise from before the restart, to be repeated.
+    Resume(Promise),
+    Qualify(Index, Digest),
+    Check(Index, Box<Check>),
+    Sum(Box<Summing>),
+    Vector(Index, Vec<u8>),
+    Keys(Box<Interpolation>),
 }
 
 enum Pending {
@@ -37,51 +65,43 @@ enum Pending {
 }
 
 impl Participant {
-    /// Takes part from the beginning and deals. The caller has never called this for the same base before: it has no
-    /// [`Record`] of it.
-    pub fn deal(run: Run, rng: &mut dyn CryptoRngCore) -> (Self, Vec<Output>) {
+    /// Takes part from the beginning and deals: the dealing is work to go on with, and leaves when it is whole, after
+    /// its record. The caller has never called this for the same base before: it has no [`Record`] of it.
+    pub fn deal(run: Run, rng: &mut dyn CryptoRngCore) -> Self {
         let mut member = Self::new(run, true);
-        let dealing = Dealing::random(run, rng);
-        let Ok(matrix) = dealing.commit(&member.generators) else {
-            // A commitment to the identity needs the logarithm of H; then it does not deal and lives on the others.
-            return (member, alloc::vec![Output::Persist(Record::Dealt)]);
-        };
-        let me = run.me();
-        let digest = matrix.digest(&run.sid(me));
-        let mut out = alloc::vec![Output::Persist(Record::Dealt)];
-        for to in run.others() {
-            let body = send_body(&run, &matrix, &dealing.rows_for(to));
-            out.push(Output::Send { to, dealer: me, kind: Kind::Send, digest, body });
-        }
-        let own = dealing.rows_for(me);
-        drop(dealing);
-        let more = member.with(me, rng, |instance, ctx| instance.deal(ctx, digest, Arc::new(matrix), own));
-        out.extend(more);
-        (member, out)
+        member.work.push_back(Work::Deal(Box::new(Deal::new(run, rng))));
+        member
     }
 
-    /// Goes on after a restart, from the promises that were durable: repeats their Readies, never deals or echoes
-    /// again, and recovers the qualified rest from the others' points once the log names it.
-    pub fn resume(run: Run, promises: Vec<Promise>, rng: &mut dyn CryptoRngCore) -> (Self, Vec<Output>) {
+    /// Goes on after a restart, from the promises that were durable: repeats their Readies (which is work to go on
+    /// with), never deals or echoes again, and recovers the qualified rest from the others' points once the log names
+    /// it.
+    pub fn resume(run: Run, promises: Vec<Promise>) -> Self {
         let mut member = Self::new(run, false);
-        let mut out = Vec::new();
-        for promise in promises {
-            let more = member.with(promise.dealer, rng, |instance, ctx| instance.resume(ctx, promise));
-            out.extend(more);
-        }
-        (member, out)
+        member.work.extend(promises.into_iter().map(Work::Resume));
+        member
     }
 
-    /// One input, with all that follows from it.
+    /// Whether there is something to go on with. An input that is given now waits for it.
+    pub fn has_work(&self) -> bool {
+        !self.work.is_empty() || !self.held.is_empty()
+    }
+
+    /// One input, with what follows from it at once; what takes longer is done by [`Input::Continue`]. While there is
+    /// work, other inputs are held: how many is the caller's to bound.
     pub fn handle(&mut self, input: Input<'_>, rng: &mut dyn CryptoRngCore) -> Vec<Output> {
         match input {
-            Input::Message { from, dealer, kind, digest, body } => {
-                self.on_message(from, dealer, kind, digest, body, rng)
+            Input::Continue(units) => self.go_on(&mut Budget::new(units), rng),
+            input => {
+                if self.has_work() {
+                    self.held.extend(Held::new(input));
+                    return Vec::new();
+                }
+                let mut out = Vec::new();
+                self.take(input, rng, &mut out);
+                self.conclude(&mut out);
+                out
             }
-            Input::Qualified(set) => self.on_qualified(set, rng),
-            Input::Sealed => self.on_sealed(rng),
-            Input::Vector { from, body } => self.on_vector(from, body),
-            Input::Keys(keys) => self.on_keys(keys),
         }
     }
 
@@ -97,9 +117,107 @@ impl Participant {
             vectors: members.map(|_| Pending::None).collect(),
             certified: None,
             finished: false,
+            unopenable: false,
+            work: VecDeque::new(),
+            held: VecDeque::new(),
         }
     }
 
+    /// Works until the budget is spent or something is to be done outside.
+    pub(crate) fn go_on(&mut self, budget: &mut Budget, rng: &mut dyn CryptoRngCore) -> Vec<Output> {
+        let mut out = Vec::new();
+        while out.is_empty() && !budget.is_spent() {
+            if let Some(work) = self.work.pop_front() {
+                // What is not finished, or follows from it, comes before the rest.
+                let more = self.work_on(work, budget, rng, &mut out);
+                if let Some(more) = more {
+                    self.work.push_front(more);
+                }
+            } else if let Some(held) = self.held.pop_front() {
+                budget.spend(INPUT);
+                self.take(held.input(), rng, &mut out);
+            } else {
+                break;
+            }
+            self.conclude(&mut out);
+        }
+        out
+    }
+
+    fn take(&mut self, input: Input<'_>, rng: &mut dyn CryptoRngCore, out: &mut Vec<Output>) {
+        match input {
+            Input::Message { from, dealer, kind, digest, body } => {
+                self.on_message(from, dealer, kind, digest, body, rng, out);
+            }
+            Input::Qualified(set) => self.on_qualified(set, out),
+            Input::Sealed => self.on_sealed(rng, out),
+            Input::Vector { from, body } => self.on_vector(from, body, out),
+            Input::Keys(keys) => {
+                self.certified.get_or_insert_with(|| keys.clone());
+            }
+            Input::Continue(_) => {}
+        }
+    }
+
+    fn work_on(
+        &mut self,
+        work: Work,
+        budget: &mut Budget,
+        rng: &mut dyn CryptoRngCore,
+        out: &mut Vec<Output>,
+    ) -> Option<Work> {
+        match work {
+            Work::Deal(mut deal) => match deal.advance(&self.run, &self.generators, budget) {
+                Dealt::Unfinished => Some(Work::Deal(deal)),
+                Dealt::Never => {
+                    out.push(Output::Persist(Record::Dealt));
+                    None
+                }
+                Dealt::Whole { sends, digest, matrix, own } => {
+                    drop(deal);
+                    out.push(Output::Persist(Record::Dealt));
+                    out.extend(sends);
+                    self.with(self.run.me(), rng, out, |instance, ctx| instance.deal(ctx, digest, matrix, own))
+                }
+            },
+            Work::Resume(promise) => {
+                budget.spend(promise.points());
+                let dealer = promise.dealer;
+                self.with(dealer, rng, out, |instance, ctx| {
+                    instance.resume(ctx, promise);
+                    None
+                })
+            }
+            Work::Qualify(dealer, digest) => {
+                budget.spend(INPUT);
+                self.with(dealer, rng, out, |instance, ctx| instance.qualify(ctx, digest))
+            }
+            Work::Check(dealer, check) => {
+                self.with(dealer, rng, out, |instance, ctx| instance.go_on(ctx, *check, budget))
+            }
+            Work::Sum(summing) => self.go_on_summing(summing, budget, out),
+            Work::Vector(from, body) => {
+                budget.spend(VECTOR * self.run.keys());
+                if let Some(opening) = self.opening.as_mut()
+                    && !opening.verify(&self.run, from, &body)
+                {
+                    out.push(Output::Fault { from, reason: Reason::BadVector });
+                }
+                None
+            }
+            Work::Keys(mut keys) => match keys.advance(budget) {
+                Ok(None) => Some(Work::Keys(keys)),
+                Ok(Some(keys)) => {
+                    self.finished = true;
+                    out.push(Output::Keys(keys));
+                    None
+                }
+                Err(_) => self.give_up(out),
+            },
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a message's parts")]
     fn on_message(
         &mut self,
         from: Index,
@@ -108,31 +226,34 @@ impl Participant {
         digest: Digest,
         body: &[u8],
         rng: &mut dyn CryptoRngCore,
-    ) -> Vec<Output> {
+        out: &mut Vec<Output>,
+    ) {
         let sizes = self.run.sizes();
         if from == self.run.me() || sizes.member(from.get()).is_none() || sizes.member(dealer.get()).is_none() {
-            return alloc::vec![Output::Fault { from, reason: Reason::Outside }];
+            out.push(Output::Fault { from, reason: Reason::Outside });
+            return;
         }
         // After the set is fixed, dealings outside it are over.
         if self.qualified.as_ref().is_some_and(|set| set.digest_of(dealer).is_none()) {
-            return Vec::new();
+            return;
         }
-        let mut out = self.with(dealer, rng, |instance, ctx| instance.handle(ctx, from, kind, digest, body));
-        self.open(&mut out);
-        out
+        let work = self.with(dealer, rng, out, |instance, ctx| instance.handle(ctx, from, kind, digest, body));
+        self.work.extend(work);
     }
 
-    fn on_qualified(&mut self, set: &QualifiedSet, rng: &mut dyn CryptoRngCore) -> Vec<Output> {
+    fn on_qualified(&mut self, set: &QualifiedSet, out: &mut Vec<Output>) {
         let me = self.run.me();
         match &self.qualified {
-            Some(known) if known == set => return Vec::new(),
-            Some(_) => return alloc::vec![Output::Fault { from: me, reason: Reason::SecondQualified }],
+            Some(known) if known == set => return,
+            Some(_) => {
+                out.push(Output::Fault { from: me, reason: Reason::SecondQualified });
+                return;
+            }
             None => self.qualified = Some(set.clone()),
         }
-        let mut out = Vec::new();
         for dealer in self.run.sizes().members() {
             match set.digest_of(dealer) {
-                Some(digest) => out.extend(self.with(dealer, rng, |instance, ctx| instance.qualify(ctx, digest))),
+                Some(digest) => self.work.push_back(Work::Qualify(dealer, digest)),
                 None => {
                     // Its polynomials are of no use any more: wiped here.
                     if let Some(instance) = self.instances.get_mut(dealer.slot()) {
@@ -141,30 +262,10 @@ impl Participant {
                 }
             }
         }
-        self.open(&mut out);
-        out
     }
 
-    /// Sums the qualified dealings once all are complete.
-    fn open(&mut self, out: &mut Vec<Output>) {
-        let Some(qualified) = self.qualified.as_ref().filter(|_| self.opening.is_none()) else { return };
-        let dealings = qualified.dealings().iter().map(|(dealer, _)| {
-            let (rows, matrix) = self.instances.get(dealer.slot())?.complete()?;
-            Some((rows, matrix.as_ref()))
-        });
-        let Some(dealings) = dealings.collect::<Option<Vec<(&Rows, &Matrix)>>>() else { return };
-        match Opening::new(&self.run, &self.generators, qualified, &dealings) {
-            Ok(opening) => {
-                out.push(Output::Seal(opening.shares()));
-                self.opening = Some(opening);
-            }
-            Err(_) => out.push(Output::Fault { from: self.run.me(), reason: Reason::Unopenable }),
-        }
-    }
-
-    fn on_sealed(&mut self, rng: &mut dyn CryptoRngCore) -> Vec<Output> {
-        let mut out = Vec::new();
-        let Some(opening) = self.opening.as_mut().filter(|_| !self.sealed) else { return out };
+    fn on_sealed(&mut self, rng: &mut dyn CryptoRngCore, out: &mut Vec<Output>) {
+        let Some(opening) = self.opening.as_mut().filter(|_| !self.sealed) else { return };
         self.sealed = true;
         match opening.publish(&self.run, &self.generators, rng) {
             Some(bytes) => out.push(Output::Publish(bytes)),
@@ -172,53 +273,78 @@ impl Participant {
         }
         for (member, pending) in self.run.sizes().members().zip(&mut self.vectors) {
             if let Pending::Held(body) = core::mem::replace(pending, Pending::Seen) {
-                verify(&self.run, opening, member, &body, &mut out);
+                self.work.push_back(Work::Vector(member, body));
             } else {
                 *pending = Pending::None;
             }
         }
-        self.finish(&mut out);
-        out
     }
 
-    fn on_vector(&mut self, from: Index, body: &[u8]) -> Vec<Output> {
-        let mut out = Vec::new();
+    fn on_vector(&mut self, from: Index, body: &[u8], out: &mut Vec<Output>) {
         let me = self.run.me();
         let Some(pending) = self.vectors.get_mut(from.slot()).filter(|_| from != me) else {
             out.push(Output::Fault { from, reason: Reason::Outside });
-            return out;
+            return;
         };
         if body.len() != ShareVector::byte_length(self.run.keys()) {
             out.push(Output::Fault { from, reason: Reason::Malformed });
-            return out;
+            return;
         }
         if !matches!(pending, Pending::None) || self.finished {
-            return out;
+            return;
         }
-        match self.opening.as_mut().filter(|_| self.sealed) {
-            Some(opening) => {
-                *pending = Pending::Seen;
-                verify(&self.run, opening, from, body, &mut out);
-                self.finish(&mut out);
-            }
-            None => *pending = Pending::Held(body.to_vec()),
+        if self.sealed {
+            *pending = Pending::Seen;
+            self.work.push_back(Work::Vector(from, body.to_vec()));
+        } else {
+            *pending = Pending::Held(body.to_vec());
         }
-        out
     }
 
-    fn on_keys(&mut self, keys: &PublishedKeys) -> Vec<Output> {
-        let mut out = Vec::new();
-        if self.certified.is_none() {
-            self.certified = Some(keys.clone());
+    /// When an input and all that it began are done with: begins what they have made possible.
+    fn conclude(&mut self, out: &mut Vec<Output>) {
+        if self.work.is_empty() {
+            self.open();
         }
-        self.finish(&mut out);
-        out
+        if self.work.is_empty() {
+            self.finish(out);
+        }
+    }
+
+    /// Sums the qualified dealings once all are complete.
+    fn open(&mut self) {
+        if self.opening.is_some() || self.unopenable {
+            return;
+        }
+        let Some(qualified) = &self.qualified else { return };
+        let complete = |dealer: &Index| self.instances.get(dealer.slot()).is_some_and(|of| of.complete().is_some());
+        if qualified.dealings().iter().all(|(dealer, _)| complete(dealer)) {
+            let summing = Summing::new(&self.run, qualified.clone());
+            self.work.push_back(Work::Sum(Box::new(summing)));
+        }
+    }
+
+    fn go_on_summing(&mut self, mut summing: Box<Summing>, budget: &mut Budget, out: &mut Vec<Output>) -> Option<Work> {
+        let instances = &self.instances;
+        let dealing = |dealer: Index| {
+            let (rows, matrix) = instances.get(dealer.slot())?.complete()?;
+            Some((rows, matrix.as_ref()))
+        };
+        match summing.advance(dealing, &self.generators, budget) {
+            Ok(None) => Some(Work::Sum(summing)),
+            Ok(Some(opening)) => {
+                out.push(Output::Seal(opening.shares()));
+                self.opening = Some(opening);
+                None
+            }
+            Err(_) => self.give_up(out),
+        }
     }
 
     /// Gives the keys once, from k vectors or from the log, never before the own shares are durable.
     fn finish(&mut self, out: &mut Vec<Output>) {
         let me = self.run.me();
-        let Some(opening) = self.opening.as_mut().filter(|_| self.sealed && !self.finished) else { return };
+        let Some(opening) = self.opening.as_ref().filter(|_| self.sealed && !self.finished) else { return };
         if let Some(certified) = self.certified.take() {
             if opening.matches(&self.run, &certified) {
                 self.finished = true;
@@ -226,44 +352,31 @@ impl Participant {
             } else {
                 out.push(Output::Fault { from: me, reason: Reason::OwnSharesDiffer });
             }
-            return;
-        }
-        match opening.keys(&self.run) {
-            Some(Ok(keys)) => {
-                self.finished = true;
-                out.push(Output::Keys(keys));
+        } else if !self.unopenable {
+            match opening.keys(&self.run) {
+                Some(Ok(keys)) => self.work.push_back(Work::Keys(Box::new(keys))),
+                Some(Err(_)) => drop(self.give_up(out)),
+                None => {}
             }
-            Some(Err(_)) => out.push(Output::Fault { from: me, reason: Reason::Unopenable }),
-            None => {}
         }
+    }
+
+    fn give_up(&mut self, out: &mut Vec<Output>) -> Option<Work> {
+        self.unopenable = true;
+        out.push(Output::Fault { from: self.run.me(), reason: Reason::Unopenable });
+        None
     }
 
     fn with(
         &mut self,
         dealer: Index,
         rng: &mut dyn CryptoRngCore,
-        act: impl FnOnce(&mut Instance, &mut Context<'_>),
-    ) -> Vec<Output> {
-        let mut ctx = Context { run: &self.run, generators: &self.generators, rng, out: Vec::new() };
-        if let Some(instance) = self.instances.get_mut(dealer.slot()) {
-            act(instance, &mut ctx);
-        }
-        ctx.out
+        out: &mut Vec<Output>,
+        act: impl FnOnce(&mut Instance, &mut Context<'_>) -> Option<Check>,
+    ) -> Option<Work> {
+        let mut ctx = Context { run: &self.run, generators: &self.generators, rng, out: core::mem::take(out) };
+        let check = self.instances.get_mut(dealer.slot()).and_then(|instance| act(instance, &mut ctx));
+        *out = ctx.out;
+        check.map(|check| Work::Check(dealer, Box::new(check)))
     }
-}
-
-fn verify(run: &Run, opening: &mut Opening, from: Index, body: &[u8], out: &mut Vec<Output>) {
-    if !opening.verify(run, from, body) {
-        out.push(Output::Fault { from, reason: Reason::BadVector });
-    }
-}
-
-fn send_body(run: &Run, matrix: &Matrix, rows: &Rows) -> SecretBytes {
-    let length = matrix.as_bytes().len();
-    let mut body = SecretBytes::zeros(length + Rows::byte_length(run));
-    if let Some((first, second)) = body.as_mut_slice().split_at_mut_checked(length) {
-        first.copy_from_slice(matrix.as_bytes());
-        rows.write(second);
-    }
-    body
 }

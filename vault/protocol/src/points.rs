@@ -3,15 +3,17 @@
 //! A point from m is alpha = f(m, i), alpha', beta = f(i, m), beta' for each key. Both alpha and beta are checked: the
 //! row is interpolated from the betas, so an unchecked beta would poison it.
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use k256::Scalar;
 use rand_core::CryptoRngCore;
 use subtle::ConstantTimeEq;
-use torus_sharing::{Index, Matrix, multi_exponentiate};
+use torus_sharing::{Budget, Index, Matrix};
 use zeroize::Zeroize;
 
+use crate::combination::{Combination, Left, coefficient};
 use crate::rows::powers;
 use crate::run::Run;
 use crate::secret::{SecretBytes, read_scalar};
@@ -28,9 +30,7 @@ pub(crate) fn parse(run: &Run, body: &[u8]) -> Option<SecretBytes> {
     for chunk in body.chunks_exact(32) {
         read_scalar(chunk)?.zeroize();
     }
-    let mut copy = SecretBytes::zeros(body.len());
-    copy.as_mut_slice().copy_from_slice(body);
-    Some(copy)
+    Some(SecretBytes::copy_of(body))
 }
 
 /// Whether a body is what its sender owes, given what is owed to the sender: alpha and beta change places.
@@ -49,73 +49,118 @@ pub(crate) fn mirrors(owed: &SecretBytes, body: &[u8]) -> bool {
     same.into()
 }
 
-/// The senders whose points do not open the matrix, found by halving a failed combination.
-pub(crate) fn bad_senders(
-    run: &Run,
-    matrix: &Matrix,
-    points: &[(Index, &SecretBytes)],
-    generators: &Generators,
-    rng: &mut dyn CryptoRngCore,
-) -> Vec<Index> {
-    if points.is_empty() || verify(run, matrix, points, generators, rng) {
-        return Vec::new();
-    }
-    if let [(sender, _)] = points {
-        return vec![*sender];
-    }
-    let (first, second) = points.split_at_checked(points.len() / 2).unwrap_or_default();
-    let mut bad = bad_senders(run, matrix, first, generators, rng);
-    bad.extend(bad_senders(run, matrix, second, generators, rng));
-    bad
-}
-
-/// A fresh private 128-bit coefficient.
-pub(crate) fn coefficient(rng: &mut dyn CryptoRngCore) -> Scalar {
-    let mut bytes = [0; 16];
-    rng.fill_bytes(&mut bytes);
-    Scalar::from(u128::from_be_bytes(bytes))
-}
-
-/// Cachin's verify-point for all keys of several senders by one combination, an own coefficient for every equation:
+/// Looks for the senders whose points do not open the matrix, by halving a failed combination.
+///
+/// Cachin's verify-point for all keys of several senders at once, an own coefficient for every equation:
 /// alpha G + alpha' H = sum C_jl m^j i^l and beta G + beta' H = sum C_jl i^j m^l.
-fn verify(
+pub(crate) struct Search {
+    /// Groups of senders, the last one next.
+    groups: Vec<Vec<Index>>,
+    at: Option<Stage>,
+    bad: Vec<Index>,
+}
+
+enum Stage {
+    /// Senders before this position are in the equations.
+    Gathering {
+        next: usize,
+        left: Left,
+        scalars: Vec<Scalar>,
+    },
+    Summing(Box<Combination>),
+}
+
+impl Search {
+    pub(crate) fn among(senders: Vec<Index>) -> Self {
+        let groups = if senders.is_empty() { Vec::new() } else { vec![senders] };
+        Self { groups, at: None, bad: Vec::new() }
+    }
+
+    /// Searches until the budget is spent; the bad senders once all groups are judged.
+    pub(crate) fn advance<'a>(
+        &mut self,
+        run: &Run,
+        matrix: &Matrix,
+        points: impl Fn(Index) -> Option<&'a SecretBytes>,
+        generators: &Generators,
+        rng: &mut dyn CryptoRngCore,
+        budget: &mut Budget,
+    ) -> Option<Vec<Index>> {
+        while let Some(group) = self.groups.last() {
+            if budget.is_spent() {
+                return None;
+            }
+            let fresh = || Stage::Gathering {
+                next: 0,
+                left: Left::default(),
+                scalars: vec![Scalar::ZERO; matrix.points().len()],
+            };
+            match self.at.take().unwrap_or_else(fresh) {
+                Stage::Gathering { next, mut left, mut scalars } => match group.get(next) {
+                    Some(sender) => {
+                        budget.spend(matrix.points().len() / 2);
+                        let entered = points(*sender)
+                            .is_some_and(|bytes| enter(run, matrix.k(), *sender, bytes, &mut left, &mut scalars, rng));
+                        if entered {
+                            self.at = Some(Stage::Gathering { next: next + 1, left, scalars });
+                        } else {
+                            self.judge(false);
+                        }
+                    }
+                    None => {
+                        budget.spend(matrix.points().len() / 2);
+                        self.at = Some(Stage::Summing(Box::new(Combination::new(generators, left, &scalars))));
+                    }
+                },
+                Stage::Summing(mut combination) => match combination.advance(matrix, budget) {
+                    Some(holds) => self.judge(holds),
+                    None => self.at = Some(Stage::Summing(combination)),
+                },
+            }
+        }
+        Some(core::mem::take(&mut self.bad))
+    }
+
+    /// The last group's combination holds, or it is halved.
+    fn judge(&mut self, holds: bool) {
+        let Some(group) = self.groups.pop().filter(|_| !holds) else { return };
+        match group.split_at_checked(group.len() / 2) {
+            Some((first, second)) if !first.is_empty() => {
+                self.groups.push(second.to_vec());
+                self.groups.push(first.to_vec());
+            }
+            _ => self.bad.extend(group),
+        }
+    }
+}
+
+/// Enters one sender's equations; false if its points are no scalars.
+fn enter(
     run: &Run,
-    matrix: &Matrix,
-    points: &[(Index, &SecretBytes)],
-    generators: &Generators,
+    k: usize,
+    sender: Index,
+    bytes: &SecretBytes,
+    left: &mut Left,
+    scalars: &mut [Scalar],
     rng: &mut dyn CryptoRngCore,
 ) -> bool {
-    let k = matrix.k();
-    let mine = powers(run.me(), k);
-    let mut scalars = vec![Scalar::ZERO; matrix.points().len()];
-    let (mut left, mut left_blind) = (Scalar::ZERO, Scalar::ZERO);
-    for (sender, bytes) in points {
-        let theirs = powers(*sender, k);
-        let received = bytes.as_slice().chunks_exact(POINT_LENGTH);
-        for (key, point) in scalars.chunks_exact_mut(k * k).zip(received) {
-            let (of_alpha, of_beta) = (coefficient(rng), coefficient(rng));
-            for (position, value) in point.chunks_exact(32).enumerate() {
-                let Some(mut value) = read_scalar(value) else { return false };
-                let weight = if position < 2 { of_alpha } else { of_beta };
-                if position % 2 == 0 {
-                    left += weight * value
-                } else {
-                    left_blind += weight * value
-                }
-                value.zeroize();
-            }
-            let rows = key.chunks_exact_mut(k).zip(theirs.iter().zip(&mine));
-            for (entries, (their_j, my_j)) in rows {
-                let (alpha, beta) = (of_alpha * their_j, of_beta * my_j);
-                for (entry, (their_l, my_l)) in entries.iter_mut().zip(theirs.iter().zip(&mine)) {
-                    *entry += alpha * my_l + beta * their_l;
-                }
+    let (theirs, mine) = (powers(sender, k), powers(run.me(), k));
+    let received = bytes.as_slice().chunks_exact(POINT_LENGTH);
+    for (key, point) in scalars.chunks_exact_mut(k * k).zip(received) {
+        let (of_alpha, of_beta) = (coefficient(rng), coefficient(rng));
+        for (position, value) in point.chunks_exact(32).enumerate() {
+            let Some(mut value) = read_scalar(value) else { return false };
+            let weight = if position < 2 { of_alpha } else { of_beta };
+            left.add(position % 2 == 1, weight * value);
+            value.zeroize();
+        }
+        let rows = key.chunks_exact_mut(k).zip(theirs.iter().zip(&mine));
+        for (entries, (their_j, my_j)) in rows {
+            let (alpha, beta) = (of_alpha * their_j, of_beta * my_j);
+            for (entry, (their_l, my_l)) in entries.iter_mut().zip(theirs.iter().zip(&mine)) {
+                *entry += alpha * my_l + beta * their_l;
             }
         }
     }
-    let right = multi_exponentiate(matrix.points(), &scalars);
-    let ok = generators.pedersen(&left, &left_blind) == right;
-    left.zeroize();
-    left_blind.zeroize();
-    ok
+    true
 }

@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use k256::Scalar;
 use rand_core::CryptoRngCore;
-use torus_sharing::{Index, IndexSet, Matrix, multi_exponentiate};
+use torus_sharing::{Index, IndexSet};
 use zeroize::Zeroize;
 
-use crate::points::{POINT_LENGTH, coefficient};
+use crate::combination::{Combination, Left, coefficient};
+use crate::points::POINT_LENGTH;
 use crate::polynomial::evaluate;
 use crate::run::Run;
 use crate::secret::{SecretBytes, SecretScalars, read_scalar, write_scalar};
@@ -65,19 +66,13 @@ impl Rows {
         self.by_key().filter_map(move |key| Some((key.first()?, key.get(k)?)))
     }
 
-    /// Cachin's verify-poly for the whole batch by one random combination: every equation has its own fresh 128-bit
+    /// Cachin's verify-poly for the whole batch as one random combination: every equation has its own fresh 128-bit
     /// coefficient. A wrong row passes with probability 2^-128.
-    pub(crate) fn verify(
-        &self,
-        run: &Run,
-        matrix: &Matrix,
-        generators: &Generators,
-        rng: &mut dyn CryptoRngCore,
-    ) -> bool {
+    pub(crate) fn combine(&self, run: &Run, generators: &Generators, rng: &mut dyn CryptoRngCore) -> Combination {
         let k = self.k;
         let powers = powers(run.me(), k);
-        let (mut left, mut left_blind) = (Scalar::ZERO, Scalar::ZERO);
-        let mut scalars = Vec::with_capacity(matrix.points().len());
+        let mut left = Left::default();
+        let mut scalars = Vec::with_capacity(run.keys() * k * k);
         let mut coefficients = Vec::with_capacity(2 * k);
         for key in self.by_key() {
             coefficients.clear();
@@ -86,8 +81,9 @@ impl Rows {
             // Part 0 is a, 1 is a', 2 is b, 3 is b'.
             for (part, values) in key.chunks_exact(k).enumerate() {
                 let weights = if part < 2 { of_rows } else { of_columns };
-                let sum: Scalar = weights.iter().zip(values).map(|(w, v)| *w * v).sum();
-                if part % 2 == 0 { left += sum } else { left_blind += sum }
+                for (weight, value) in weights.iter().zip(values) {
+                    left.add(part % 2 == 1, *weight * value);
+                }
             }
             for (power_j, of_column) in powers.iter().zip(of_columns) {
                 for (power_l, of_row) in powers.iter().zip(of_rows) {
@@ -95,11 +91,7 @@ impl Rows {
                 }
             }
         }
-        let right = multi_exponentiate(matrix.points(), &scalars);
-        let ok = generators.pedersen(&left, &left_blind) == right;
-        left.zeroize();
-        left_blind.zeroize();
-        ok
+        Combination::new(generators, left, &scalars)
     }
 
     /// What this member owes another: alpha = a(m), alpha', beta = b(m), beta' of each key.

@@ -5,29 +5,45 @@
 //! fn read(secret: &torus_protocol::SecretBytes) -> &[u8] { secret.as_slice() }
 //! fn taken(output: torus_protocol::Output, member: torus_protocol::Participant) {}
 //! ```
-//! ```compile_fail
+//! ```compile_fail,E0277
 //! fn print(secret: &torus_protocol::SecretScalars) -> String { format!("{secret:?}") }
 //! ```
-//! ```compile_fail
-//! fn copy(secret: &torus_protocol::SecretScalars) -> torus_protocol::SecretScalars { secret.clone() }
+//! ```compile_fail,E0599
+//! use torus_protocol::SecretScalars;
+//! fn copy(secret: &SecretScalars) -> SecretScalars { SecretScalars::clone(secret) }
 //! ```
-//! ```compile_fail
+//! ```compile_fail,E0369
 //! fn same(a: &torus_protocol::SecretScalars, b: &torus_protocol::SecretScalars) -> bool { a == b }
 //! ```
-//! ```compile_fail
+//! ```compile_fail,E0277
 //! fn print(secret: &torus_protocol::SecretBytes) -> String { format!("{secret:?}") }
 //! ```
-//! ```compile_fail
-//! fn copy(secret: &torus_protocol::SecretBytes) -> torus_protocol::SecretBytes { secret.clone() }
+//! ```compile_fail,E0599
+//! use torus_protocol::SecretBytes;
+//! fn copy(secret: &SecretBytes) -> SecretBytes { SecretBytes::clone(secret) }
 //! ```
-//! ```compile_fail
+//! ```compile_fail,E0369
 //! fn same(a: &torus_protocol::SecretBytes, b: &torus_protocol::SecretBytes) -> bool { a == b }
 //! ```
-//! ```compile_fail
-//! fn print(output: &torus_protocol::Output) -> String { format!("{output:?}") }
+//! ```compile_fail,E0277
+//! fn print(secret: &torus_protocol::Output) -> String { format!("{secret:?}") }
 //! ```
-//! ```compile_fail
-//! fn print(member: &torus_protocol::Participant) -> String { format!("{member:?}") }
+//! ```compile_fail,E0599
+//! use torus_protocol::Output;
+//! fn copy(secret: &Output) -> Output { Output::clone(secret) }
+//! ```
+//! ```compile_fail,E0369
+//! fn same(a: &torus_protocol::Output, b: &torus_protocol::Output) -> bool { a == b }
+//! ```
+//! ```compile_fail,E0277
+//! fn print(secret: &torus_protocol::Participant) -> String { format!("{secret:?}") }
+//! ```
+//! ```compile_fail,E0599
+//! use torus_protocol::Participant;
+//! fn copy(secret: &Participant) -> Participant { Participant::clone(secret) }
+//! ```
+//! ```compile_fail,E0369
+//! fn same(a: &torus_protocol::Participant, b: &torus_protocol::Participant) -> bool { a == b }
 //! ```
 
 use alloc::boxed::Box;
@@ -106,6 +122,13 @@ impl SecretBytes {
     /// Takes bytes over; the caller has made no other copy.
     pub fn from_vec(bytes: Vec<u8>) -> Self {
         Self(bytes)
+    }
+
+    /// A copy of bytes, for as long as they wait.
+    pub(crate) fn copy_of(bytes: &[u8]) -> Self {
+        let mut copy = Self::zeros(bytes.len());
+        copy.0.copy_from_slice(bytes);
+        copy
     }
 
     /// To read.

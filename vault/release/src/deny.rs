@@ -6,6 +6,12 @@ pub enum Deny {
     /// The epoch is not active or has ended.
     #[error("the epoch is not active")]
     Epoch,
+    /// The vault was stopped, by its operator or by a contradiction.
+    #[error("the vault is stopped")]
+    Frozen,
+    /// A quota of this hour is used up.
+    #[error("the quota is used up")]
+    Quota,
     /// The vault's clock is outside the band around the newest certified header.
     #[error("the clock is outside the certified band")]
     Clock,
@@ -18,7 +24,7 @@ pub enum Deny {
     /// A proof does not lead to the header's state root.
     #[error("the proof does not verify")]
     Proof,
-    /// The verifier is not known.
+    /// The verifier's policy is not proven under the header's state root.
     #[error("the verifier is not known")]
     Verifier,
     /// The token is not in its one text, or not a token.
@@ -45,10 +51,16 @@ pub enum Deny {
     /// The token does not name its user as the policy asks.
     #[error("the token does not name its user")]
     TokenId,
+    /// The token names another user than the one whose key was proven.
+    #[error("the token names another user")]
+    TokenUser,
     /// The vault holds no commitment of the token's hash.
     #[error("the token was not committed here")]
     NotCommitted,
     /// Fewer than a quorum of distinct members signed receipts for this hash, temporary key and verifier in the window.
     #[error("too few receipts")]
     Receipts,
+    /// The key was first released to another user.
+    #[error("the key has another owner")]
+    Owner,
 }

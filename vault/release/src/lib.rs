@@ -23,7 +23,7 @@ mod signature;
 mod tests;
 
 pub use clock::Clock;
-pub use decide::{Commitment, EpochState, Grant, Inputs, Seen, decide};
+pub use decide::{Commitment, EpochState, Grant, Inputs, Seen, decide, issue_time};
 pub use deny::Deny;
 pub use jws::{MAX_TOKEN, Token};
-pub use policy::{Login, evaluate};
+pub use policy::{Login, evaluate, issued};

@@ -4,9 +4,11 @@ use alloc::vec::Vec;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{Digest, Index, MAX_KEYS, Point, Sizes};
+use crate::{Budget, Digest, Index, MAX_KEYS, Point, Sizes};
 
 const COMPRESSED: usize = 33;
+/// What a square root costs, in additions of points.
+const ROOT: usize = 32;
 
 /// One key: its public point and S_1..S_n.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,19 +58,8 @@ impl PublishedKeys {
 
     /// Parses what `to_bytes` gives for a batch of so many keys; the length is checked before anything is allocated.
     pub fn parse(sizes: Sizes, keys: usize, bytes: &[u8]) -> Result<Self, BadKeys> {
-        if keys == 0 || keys > MAX_KEYS || bytes.len() != Self::byte_length(sizes, keys) {
-            return Err(BadKeys::Length);
-        }
-        let mut parsed = Vec::with_capacity(keys);
-        for chunk in bytes.chunks_exact(COMPRESSED * (1 + sizes.n())) {
-            let mut points = chunk.chunks_exact(COMPRESSED).map(|point| {
-                let point = point.try_into().map_err(|_| BadKeys::Length)?;
-                Point::from_compressed(point).map_err(|_| BadKeys::Point)
-            });
-            let public = points.next().ok_or(BadKeys::Length)??;
-            parsed.push(PublishedKey { public, commitments: points.collect::<Result<_, _>>()? });
-        }
-        Ok(Self { keys: parsed })
+        check_length(sizes, keys, bytes.len())?;
+        KeysReader::new(sizes, keys, bytes.to_vec())?.read(&mut Budget::unlimited())?.ok_or(BadKeys::Length)
     }
 
     /// SHA-256("torus/published-keys/v1\0" | `to_bytes`): what vaults sign as the keys of a batch, within a session that
@@ -81,6 +72,44 @@ impl PublishedKeys {
     pub fn of(&self, member: Index) -> impl Iterator<Item = Option<&Point>> {
         self.keys.iter().map(move |key| key.commitments.get(member.slot()))
     }
+}
+
+/// Published keys that are parsed in pieces: each point takes a square root.
+pub struct KeysReader {
+    n: usize,
+    parsed: Vec<PublishedKey>,
+    bytes: Vec<u8>,
+}
+
+impl KeysReader {
+    /// Takes the bytes over, if their length is that of a batch of so many keys.
+    pub fn new(sizes: Sizes, keys: usize, bytes: Vec<u8>) -> Result<Self, BadKeys> {
+        check_length(sizes, keys, bytes.len())?;
+        Ok(Self { n: sizes.n(), parsed: Vec::with_capacity(keys), bytes })
+    }
+
+    /// Parses until the budget is spent; the keys once they are whole. After that, or an error, the reader is of no use.
+    pub fn read(&mut self, budget: &mut Budget) -> Result<Option<PublishedKeys>, BadKeys> {
+        let done = self.parsed.len();
+        for chunk in self.bytes.chunks_exact(COMPRESSED * (1 + self.n)).skip(done) {
+            if budget.is_spent() {
+                return Ok(None);
+            }
+            budget.spend(ROOT * (1 + self.n));
+            let mut points = chunk.chunks_exact(COMPRESSED).map(|point| {
+                let point = point.try_into().map_err(|_| BadKeys::Length)?;
+                Point::from_compressed(point).map_err(|_| BadKeys::Point)
+            });
+            let public = points.next().ok_or(BadKeys::Length)??;
+            self.parsed.push(PublishedKey { public, commitments: points.collect::<Result<_, _>>()? });
+        }
+        Ok(Some(PublishedKeys { keys: core::mem::take(&mut self.parsed) }))
+    }
+}
+
+fn check_length(sizes: Sizes, keys: usize, length: usize) -> Result<(), BadKeys> {
+    let right = keys != 0 && keys <= MAX_KEYS && length == PublishedKeys::byte_length(sizes, keys);
+    if right { Ok(()) } else { Err(BadKeys::Length) }
 }
 
 #[cfg(test)]
@@ -100,6 +129,9 @@ mod tests {
         for (count, length) in [(1, bytes.len()), (3, bytes.len()), (2, bytes.len() - 1), (0, 0), (257, 0)] {
             assert_eq!(PublishedKeys::parse(sizes, count, &bytes[..length]), Err(BadKeys::Length));
         }
+        let mut reader = KeysReader::new(sizes, 2, bytes.clone()).unwrap();
+        assert_eq!(reader.read(&mut Budget::new(1)), Ok(None), "one key a call at least, and here at most");
+        assert_eq!(reader.read(&mut Budget::new(1)), Ok(Some(keys)));
         let mut bad = bytes.clone();
         bad[33] = 4;
         assert_eq!(PublishedKeys::parse(sizes, 2, &bad), Err(BadKeys::Point));

@@ -8,7 +8,9 @@
 
 extern crate alloc;
 
+mod budget;
 mod generator;
+mod interpolation;
 mod keys;
 mod lagrange;
 mod matrix;
@@ -21,12 +23,14 @@ mod sizes;
 #[cfg(test)]
 mod tests;
 
+pub use budget::Budget;
 pub use generator::second_generator;
-pub use keys::{BadKeys, PublishedKey, PublishedKeys};
+pub use interpolation::{Interpolation, interpolate_keys};
+pub use keys::{BadKeys, KeysReader, PublishedKey, PublishedKeys};
 pub use lagrange::{BadSet, IndexSet};
-pub use matrix::{BadMatrix, Matrix};
-pub use msm::{multi_exponentiate, normalise, small_multiple};
-pub use opening::{OpeningError, ShareCommitments, ShareVector, interpolate_keys};
+pub use matrix::{BadMatrix, Matrix, MatrixReader, MatrixWriter};
+pub use msm::{Products, multi_exponentiate, normalise, small_multiple};
+pub use opening::{CommitmentSum, OpeningError, ShareCommitments, ShareVector};
 pub use point::{BadPoint, Point, scalar_from_bytes};
 pub use proof::{BadProof, BatchProof, Claim};
 pub use qualified::{BadQualified, QualifiedSet};

@@ -6,7 +6,7 @@ use k256::AffinePoint;
 use sha2::{Digest as _, Sha256};
 
 use crate::point::POINT_BYTES;
-use crate::{Digest, MAX_KEYS, Point, Sizes};
+use crate::{Budget, Digest, MAX_KEYS, Point, Sizes};
 
 /// C_jl = f_jl G + f'_jl H for each key; j is the power of x, l the power of y. No entry is the identity.
 pub struct Matrix {
@@ -36,27 +36,15 @@ impl Matrix {
     /// Parses keys * k * k points, each x | y, in the order key, power of x, power of y. The length is checked
     /// before anything is allocated.
     pub fn parse(sizes: Sizes, keys: usize, bytes: &[u8]) -> Result<Self, BadMatrix> {
-        if keys == 0 || keys > MAX_KEYS || bytes.len() != Self::byte_length(sizes, keys) {
-            return Err(BadMatrix::Length);
-        }
-        let mut points = Vec::with_capacity(keys * sizes.k() * sizes.k());
-        for chunk in bytes.chunks_exact(POINT_BYTES) {
-            let xy = chunk.try_into().map_err(|_| BadMatrix::Length)?;
-            points.push(*Point::from_xy(xy).map_err(|_| BadMatrix::Point)?.affine());
-        }
-        Ok(Self { k: sizes.k(), keys, points, bytes: bytes.to_vec() })
+        check_length(sizes, keys, bytes.len())?;
+        MatrixReader::new(sizes, keys, bytes.to_vec())?.read(&mut Budget::unlimited())?.ok_or(BadMatrix::Length)
     }
 
     /// A dealer's own matrix from its points, in the order of `parse`.
     pub fn from_points(sizes: Sizes, keys: usize, points: Vec<AffinePoint>) -> Result<Self, BadMatrix> {
-        if keys == 0 || keys > MAX_KEYS || points.len() != keys * sizes.k() * sizes.k() {
-            return Err(BadMatrix::Length);
-        }
-        let mut bytes = Vec::with_capacity(points.len() * POINT_BYTES);
-        for point in &points {
-            bytes.extend_from_slice(&Point::from_affine(*point).map_err(|_| BadMatrix::Point)?.to_xy());
-        }
-        Ok(Self { k: sizes.k(), keys, points, bytes })
+        let mut writer = MatrixWriter::new(sizes, keys)?;
+        writer.push(&points)?;
+        writer.finish()
     }
 
     /// The bytes that `parse` takes.
@@ -95,6 +83,81 @@ impl Matrix {
     pub fn keys(&self) -> usize {
         self.keys
     }
+}
+
+/// A matrix that is parsed in pieces.
+pub struct MatrixReader {
+    k: usize,
+    keys: usize,
+    points: Vec<AffinePoint>,
+    bytes: Vec<u8>,
+}
+
+impl MatrixReader {
+    /// Takes the bytes over, if their length is that of a batch.
+    pub fn new(sizes: Sizes, keys: usize, bytes: Vec<u8>) -> Result<Self, BadMatrix> {
+        check_length(sizes, keys, bytes.len())?;
+        Ok(Self { k: sizes.k(), keys, points: Vec::with_capacity(bytes.len() / POINT_BYTES), bytes })
+    }
+
+    /// Parses until the budget is spent; the matrix once it is whole. After that, or an error, the reader is of no use.
+    pub fn read(&mut self, budget: &mut Budget) -> Result<Option<Matrix>, BadMatrix> {
+        let done = self.points.len();
+        for chunk in self.bytes.chunks_exact(POINT_BYTES).skip(done) {
+            if budget.is_spent() {
+                return Ok(None);
+            }
+            budget.spend(1);
+            let xy = chunk.try_into().map_err(|_| BadMatrix::Length)?;
+            self.points.push(*Point::from_xy(xy).map_err(|_| BadMatrix::Point)?.affine());
+        }
+        let (points, bytes) = (core::mem::take(&mut self.points), core::mem::take(&mut self.bytes));
+        Ok(Some(Matrix { k: self.k, keys: self.keys, points, bytes }))
+    }
+}
+
+/// A dealer's matrix that grows as its points are made.
+pub struct MatrixWriter(Matrix);
+
+impl MatrixWriter {
+    /// An empty one.
+    pub fn new(sizes: Sizes, keys: usize) -> Result<Self, BadMatrix> {
+        let length = Matrix::byte_length(sizes, keys);
+        check_length(sizes, keys, length)?;
+        let (points, bytes) = (Vec::with_capacity(length / POINT_BYTES), Vec::with_capacity(length));
+        Ok(Self(Matrix { k: sizes.k(), keys, points, bytes }))
+    }
+
+    /// How many points there are.
+    pub fn len(&self) -> usize {
+        self.0.points.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.points.is_empty()
+    }
+
+    /// Appends points, none of them the identity.
+    pub fn push(&mut self, points: &[AffinePoint]) -> Result<(), BadMatrix> {
+        for point in points {
+            self.0.bytes.extend_from_slice(&Point::from_affine(*point).map_err(|_| BadMatrix::Point)?.to_xy());
+            self.0.points.push(*point);
+        }
+        Ok(())
+    }
+
+    /// The matrix, if it has exactly the points of its batch.
+    pub fn finish(self) -> Result<Matrix, BadMatrix> {
+        let Self(matrix) = self;
+        let whole = matrix.points.len() == matrix.keys * matrix.k * matrix.k;
+        if whole { Ok(matrix) } else { Err(BadMatrix::Length) }
+    }
+}
+
+fn check_length(sizes: Sizes, keys: usize, length: usize) -> Result<(), BadMatrix> {
+    let right = keys != 0 && keys <= MAX_KEYS && length == Matrix::byte_length(sizes, keys);
+    if right { Ok(()) } else { Err(BadMatrix::Length) }
 }
 
 #[cfg(test)]
@@ -137,6 +200,29 @@ mod tests {
         assert_eq!(Matrix::parse(sizes, 1, &bytes).map(|_| ()), Err(BadMatrix::Point));
         let identity = alloc::vec![AffinePoint::IDENTITY; 9];
         assert_eq!(Matrix::from_points(sizes, 1, identity).map(|_| ()), Err(BadMatrix::Point));
+    }
+
+    #[test]
+    fn a_matrix_read_in_pieces_is_the_same_and_a_bad_point_is_found_where_it_is() {
+        let (sizes, mut bytes) = matrix(2);
+        let read = |bytes: &[u8], units| {
+            let mut reader = MatrixReader::new(sizes, 2, bytes.to_vec()).unwrap();
+            for calls in 1.. {
+                match reader.read(&mut Budget::new(units)) {
+                    Ok(None) => {}
+                    Ok(Some(matrix)) => return (calls, Ok(matrix)),
+                    Err(error) => return (calls, Err(error)),
+                }
+            }
+            unreachable!()
+        };
+        for (units, expected) in [(1, 18), (5, 4), (17, 2), (18, 1)] {
+            let (calls, whole) = read(&bytes, units);
+            assert_eq!(calls, expected);
+            assert!(whole.is_ok_and(|whole| whole.as_bytes() == bytes));
+        }
+        bytes[17 * 64 + 3] ^= 1;
+        assert_eq!(read(&bytes, 5).1.err(), Some(BadMatrix::Point));
     }
 
     #[test]

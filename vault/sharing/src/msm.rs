@@ -7,21 +7,68 @@ use k256::elliptic_curve::group::Curve;
 use k256::elliptic_curve::{Group, PrimeField};
 use k256::{AffinePoint, ProjectivePoint, Scalar};
 
+use crate::Budget;
+
+/// Points that are added without a look at the budget.
+const PIECE: usize = 512;
+
 /// Sum of scalar * point over the pairs; the longer list's rest is ignored. Short scalars cost in proportion.
 pub fn multi_exponentiate(points: &[AffinePoint], scalars: &[Scalar]) -> ProjectivePoint {
-    let bytes: Vec<[u8; 32]> = scalars.iter().take(points.len()).map(|s| s.to_repr().into()).collect();
-    let bits = bytes.iter().map(bit_length).max().unwrap_or(0);
-    let width = window(bytes.len(), bits);
-    let windows = (bits + 1).div_ceil(width);
-    let digits: Vec<i32> = bytes.iter().flat_map(|b| signed_digits(b, width, windows)).collect();
-    let mut sum = ProjectivePoint::IDENTITY;
-    for w in (0..windows).rev() {
-        for _ in 0..width {
-            sum = sum.double();
-        }
-        sum += bucket_sum(points, digits.iter().skip(w).step_by(windows.max(1)), width);
+    let scalars = scalars.get(..points.len()).unwrap_or(scalars);
+    Products::new(scalars).advance(points, &mut Budget::unlimited()).unwrap_or(ProjectivePoint::IDENTITY)
+}
+
+/// The same sum in pieces. The points are the caller's to keep, and the same at every call.
+pub struct Products {
+    /// By scalar, then window, lowest first.
+    digits: Vec<i32>,
+    width: usize,
+    windows: usize,
+    /// Windows that are not added up yet; the highest of them is next, from this point on.
+    left: usize,
+    next: usize,
+    buckets: Vec<Option<ProjectivePoint>>,
+    sum: ProjectivePoint,
+}
+
+impl Products {
+    /// Takes the scalars: costs about a tenth of the sum.
+    pub fn new(scalars: &[Scalar]) -> Self {
+        let bytes: Vec<[u8; 32]> = scalars.iter().map(|s| s.to_repr().into()).collect();
+        let bits = bytes.iter().map(bit_length).max().unwrap_or(0);
+        let width = window(bytes.len(), bits);
+        let windows = (bits + 1).div_ceil(width);
+        let digits = bytes.iter().flat_map(|b| signed_digits(b, width, windows)).collect();
+        let buckets = vec![None; 1 << (width - 1)];
+        Self { digits, width, windows, left: windows, next: 0, buckets, sum: ProjectivePoint::IDENTITY }
     }
-    sum
+
+    /// Adds until the budget is spent; the sum once it is complete. `points` beyond the scalars are ignored.
+    pub fn advance(&mut self, points: &[AffinePoint], budget: &mut Budget) -> Option<ProjectivePoint> {
+        while let Some(window) = self.left.checked_sub(1) {
+            if budget.is_spent() {
+                return None;
+            }
+            let piece = points.iter().skip(self.next).take(PIECE);
+            let digits = self.digits.iter().skip(window + self.next * self.windows).step_by(self.windows);
+            let mut added = 0;
+            for (point, digit) in piece.zip(digits) {
+                drop_into(&mut self.buckets, point, *digit);
+                added += 1;
+            }
+            budget.spend(added);
+            self.next += added;
+            if added < PIECE {
+                budget.spend(2 * self.buckets.len());
+                for _ in 0..self.width {
+                    self.sum = self.sum.double();
+                }
+                self.sum += empty(&mut self.buckets);
+                (self.left, self.next) = (window, 0);
+            }
+        }
+        Some(self.sum)
+    }
 }
 
 /// factor * point for a small public factor, by doubling and adding.
@@ -39,8 +86,8 @@ pub fn small_multiple(point: &ProjectivePoint, factor: u128) -> ProjectivePoint 
 /// All points in affine form with one inversion; the identity stays the identity.
 pub fn normalise(points: &[ProjectivePoint]) -> Vec<AffinePoint> {
     let mut affine = vec![AffinePoint::IDENTITY; points.len()];
-    // The library's batch inversion is defined without identities only in later versions: keep them out.
-    if points.iter().any(|p| bool::from(p.is_identity())) {
+    // The library's batch inversion is not defined for none, and without identities only in later versions.
+    if points.is_empty() || points.iter().any(|p| bool::from(p.is_identity())) {
         return points.iter().map(ProjectivePoint::to_affine).collect();
     }
     ProjectivePoint::batch_normalize(points, &mut affine);
@@ -78,20 +125,21 @@ fn signed_digits(bytes: &[u8; 32], width: usize, windows: usize) -> impl Iterato
     })
 }
 
-fn bucket_sum<'a>(points: &[AffinePoint], digits: impl Iterator<Item = &'a i32>, width: usize) -> ProjectivePoint {
-    let mut buckets: Vec<Option<ProjectivePoint>> = vec![None; 1 << (width - 1)];
-    for (point, digit) in points.iter().zip(digits) {
-        let slot = (digit.unsigned_abs() as usize).checked_sub(1);
-        match slot.and_then(|s| buckets.get_mut(s)) {
-            Some(Some(bucket)) if *digit < 0 => *bucket -= *point,
-            Some(Some(bucket)) => *bucket += *point,
-            Some(empty) => *empty = Some(if *digit < 0 { -ProjectivePoint::from(*point) } else { (*point).into() }),
-            None => {}
-        }
+fn drop_into(buckets: &mut [Option<ProjectivePoint>], point: &AffinePoint, digit: i32) {
+    let slot = (digit.unsigned_abs() as usize).checked_sub(1);
+    match slot.and_then(|s| buckets.get_mut(s)) {
+        Some(Some(bucket)) if digit < 0 => *bucket -= *point,
+        Some(Some(bucket)) => *bucket += *point,
+        Some(empty) => *empty = Some(if digit < 0 { -ProjectivePoint::from(*point) } else { (*point).into() }),
+        None => {}
     }
+}
+
+/// The sum of each bucket times its place; the buckets are empty again.
+fn empty(buckets: &mut [Option<ProjectivePoint>]) -> ProjectivePoint {
     let (mut running, mut sum) = (ProjectivePoint::IDENTITY, ProjectivePoint::IDENTITY);
-    for bucket in buckets.iter().rev() {
-        running += bucket.unwrap_or(ProjectivePoint::IDENTITY);
+    for bucket in buckets.iter_mut().rev() {
+        running += bucket.take().unwrap_or(ProjectivePoint::IDENTITY);
         sum += running;
     }
     sum
@@ -126,6 +174,28 @@ mod tests {
                 let plain: ProjectivePoint = points.iter().zip(&scalars).map(|(p, s)| *p * *s).sum();
                 assert_eq!(multi_exponentiate(&points, &scalars), plain, "{count} points, kind {kind}");
             }
+        }
+    }
+
+    #[test]
+    fn a_sum_in_pieces_is_the_same_sum_and_no_piece_is_longer_than_it_may_be() {
+        let g = ProjectivePoint::GENERATOR;
+        for count in [0u64, 1, 511, 512, 513, 1100] {
+            let points: Vec<_> = (0..count).map(|i| (g * Scalar::from(i + 1)).to_affine()).collect();
+            let scalars: Vec<_> = (0..count).map(|i| scalar(i + 5)).collect();
+            let mut products = Products::new(&scalars);
+            let mut calls = 0;
+            let sum = loop {
+                let mut budget = Budget::new(1);
+                let sum = products.advance(&points, &mut budget);
+                assert!(budget.spent() <= PIECE + (2 << 12));
+                calls += 1;
+                if let Some(sum) = sum {
+                    break sum;
+                }
+            };
+            assert_eq!(sum, multi_exponentiate(&points, &scalars), "{count} points");
+            assert!(count < 2 || calls > 20, "{count} points in {calls} calls");
         }
     }
 
@@ -165,9 +235,10 @@ mod tests {
     }
 
     #[test]
-    fn normalising_keeps_the_identity() {
+    fn normalising_keeps_the_identity_and_takes_none() {
         let g = ProjectivePoint::GENERATOR;
         let mixed = [g, ProjectivePoint::IDENTITY, g.double()];
+        assert!(normalise(&[]).is_empty());
         assert_eq!(normalise(&mixed), mixed.iter().map(ProjectivePoint::to_affine).collect::<Vec<_>>());
     }
 }

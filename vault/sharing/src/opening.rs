@@ -1,17 +1,14 @@
-//! Opening a batch: share commitments V_i from the matrices, published vectors S_i, and the keys that k of them give.
+//! Opening a batch: share commitments V_i from the matrices, and published vectors S_i.
 //!
 //! Gennaro et al. 1999 with Pedersen commitments: nothing here is computed before the qualified set is fixed.
 
 use alloc::vec::Vec;
 
-use k256::{AffinePoint, ProjectivePoint, Scalar};
+use k256::ProjectivePoint;
 
 use crate::point::POINT_BYTES;
 use crate::proof::PROOF_BYTES;
-use crate::{
-    BatchProof, Claim, Index, IndexSet, MAX_KEYS, Matrix, Point, PublishedKey, PublishedKeys, Sizes, normalise,
-    small_multiple,
-};
+use crate::{BatchProof, Budget, Claim, Index, MAX_KEYS, Matrix, Point, Sizes, normalise, small_multiple};
 
 /// Why a batch cannot be opened with these inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,37 +35,78 @@ pub struct ShareCommitments {
 }
 
 impl ShareCommitments {
-    /// Sums the qualified dealings' matrices and evaluates at every member. The caller passes exactly the matrices
-    /// of Q, each checked against its digest.
+    /// From the matrices of exactly the dealings in Q, each checked against its digest.
     pub fn sum(sizes: Sizes, matrices: &[&Matrix]) -> Result<Self, OpeningError> {
-        let keys = matrices.first().map_or(0, |matrix| matrix.keys());
-        let mut sums = alloc::vec![ProjectivePoint::IDENTITY; keys * sizes.k()];
+        let mut budget = Budget::unlimited();
+        let mut sum = CommitmentSum::new(sizes, matrices.first().map_or(0, |matrix| matrix.keys()));
         for matrix in matrices {
-            if matrix.keys() != keys || matrix.k() != sizes.k() {
-                return Err(OpeningError::Shape);
-            }
-            for (sum, point) in sums.iter_mut().zip(matrix.share_polynomials().flatten()) {
-                *sum += *point;
-            }
+            sum.add(matrix, &mut budget)?;
         }
-        // By member, then key: filled key by key.
-        let mut values = alloc::vec![ProjectivePoint::IDENTITY; sizes.n() * keys];
-        for (b, polynomial) in sums.chunks_exact(sizes.k()).enumerate() {
-            let mut differences = differences(polynomial);
-            for value in values.iter_mut().skip(b).step_by(keys) {
-                advance(&mut differences);
-                if let Some(at) = differences.first() {
-                    *value = *at;
-                }
-            }
-        }
-        let points = normalise(&values).into_iter().map(Point::from_affine).collect::<Result<_, _>>();
-        Ok(Self { keys, points: points.map_err(|_| OpeningError::Identity)? })
+        sum.advance(&mut budget)?.ok_or(OpeningError::Shape)
     }
 
     /// One member's commitments, one for each key; empty for a stranger.
     pub fn of(&self, member: Index) -> &[Point] {
         self.points.chunks_exact(self.keys.max(1)).nth(member.slot()).unwrap_or(&[])
+    }
+}
+
+/// The way to the share commitments, in pieces: the matrices are summed, then evaluated at every member.
+pub struct CommitmentSum {
+    n: usize,
+    k: usize,
+    keys: usize,
+    sums: Vec<ProjectivePoint>,
+    /// By member, then key; filled key by key.
+    values: Vec<ProjectivePoint>,
+    evaluated: usize,
+}
+
+impl CommitmentSum {
+    /// Of a batch of so many keys.
+    pub fn new(sizes: Sizes, keys: usize) -> Self {
+        let (n, k) = (sizes.n(), sizes.k());
+        let sums = alloc::vec![ProjectivePoint::IDENTITY; keys * k];
+        let values = alloc::vec![ProjectivePoint::IDENTITY; keys * n];
+        Self { n, k, keys, sums, values, evaluated: 0 }
+    }
+
+    /// Adds one dealing. The caller adds exactly the matrices of Q, each checked against its digest, and all of them
+    /// before `advance`.
+    pub fn add(&mut self, matrix: &Matrix, budget: &mut Budget) -> Result<(), OpeningError> {
+        if matrix.keys() != self.keys || matrix.k() != self.k || self.evaluated != 0 {
+            return Err(OpeningError::Shape);
+        }
+        budget.spend(self.sums.len());
+        for (sum, point) in self.sums.iter_mut().zip(matrix.share_polynomials().flatten()) {
+            *sum += *point;
+        }
+        Ok(())
+    }
+
+    /// Evaluates until the budget is spent; the commitments once all are there.
+    pub fn advance(&mut self, budget: &mut Budget) -> Result<Option<ShareCommitments>, OpeningError> {
+        for polynomial in self.sums.chunks_exact(self.k).skip(self.evaluated) {
+            if budget.is_spent() {
+                return Ok(None);
+            }
+            // Each difference takes some doublings; each value as many additions as there are differences.
+            budget.spend(self.k * self.k * 4 + self.n * self.k);
+            let mut differences = differences(polynomial);
+            for value in self.values.iter_mut().skip(self.evaluated).step_by(self.keys) {
+                advance(&mut differences);
+                if let Some(at) = differences.first() {
+                    *value = *at;
+                }
+            }
+            self.evaluated += 1;
+        }
+        if budget.is_spent() {
+            return Ok(None);
+        }
+        budget.spend(self.values.len());
+        let points = normalise(&self.values).into_iter().map(Point::from_affine).collect::<Result<_, _>>();
+        Ok(Some(ShareCommitments { keys: self.keys, points: points.map_err(|_| OpeningError::Identity)? }))
     }
 }
 
@@ -148,74 +186,10 @@ impl ShareVector {
     }
 }
 
-/// PK and every S_j of the batch from exactly k verified vectors, by interpolation in the exponent.
-pub fn interpolate_keys(sizes: Sizes, vectors: &[(Index, &[Point])]) -> Result<PublishedKeys, OpeningError> {
-    let members: Vec<Index> = vectors.iter().map(|(member, _)| *member).collect();
-    let set = IndexSet::new(sizes, members).map_err(|_| OpeningError::Members)?;
-    let keys = vectors.first().map_or(0, |(_, vector)| vector.len());
-    if vectors.len() != sizes.k() || keys == 0 || vectors.iter().any(|(_, vector)| vector.len() != keys) {
-        return Err(OpeningError::Shape);
-    }
-    let rows: Vec<&[Point]> = vectors.iter().map(|(_, vector)| *vector).collect();
-    let publics = to_points(&interpolate(&set, &rows, 0))?;
-    let mut columns: Vec<Vec<Point>> = Vec::with_capacity(sizes.n());
-    for member in sizes.members() {
-        columns.push(match vectors.iter().find(|(named, _)| *named == member) {
-            Some((_, vector)) => vector.to_vec(),
-            None => to_points(&interpolate(&set, &rows, member.get()))?,
-        });
-    }
-    let keys = publics.into_iter().enumerate().map(|(b, public)| PublishedKey {
-        public,
-        commitments: columns.iter().filter_map(|column| column.get(b).copied()).collect(),
-    });
-    Ok(PublishedKeys { keys: keys.collect() })
-}
-
-fn to_points(points: &[ProjectivePoint]) -> Result<Vec<Point>, OpeningError> {
-    let affine = normalise(points).into_iter().map(Point::from_affine);
-    affine.collect::<Result<_, _>>().map_err(|_| OpeningError::Identity)
-}
-
-/// Sum of L_i(x) S_i for every key. The coefficients are small integers over one small denominator, which is one for
-/// consecutive members: mostly no full product is needed.
-fn interpolate(set: &IndexSet, rows: &[&[Point]], x: u8) -> Vec<ProjectivePoint> {
-    let keys = rows.first().map_or(0, |row| row.len());
-    let column = |b: usize| rows.iter().filter_map(move |row| row.get(b).map(|point| *point.affine()));
-    match set.integers(x) {
-        Some((integers, denominator)) => {
-            let inverse = Scalar::from(denominator.unsigned_abs()).invert().unwrap_or(Scalar::ONE);
-            let sum = |b| {
-                let sum = small_combination(&column(b).collect::<Vec<_>>(), &integers);
-                if denominator == 1 { sum } else { sum * inverse }
-            };
-            (0..keys).map(sum).collect()
-        }
-        None => {
-            let scalars = set.coefficients(x);
-            (0..keys).map(|b| crate::multi_exponentiate(&column(b).collect::<Vec<_>>(), &scalars)).collect()
-        }
-    }
-}
-
-/// Sum of integer * point, with doublings shared.
-fn small_combination(points: &[AffinePoint], integers: &[i128]) -> ProjectivePoint {
-    let top = integers.iter().map(|c| 128 - c.unsigned_abs().leading_zeros()).max().unwrap_or(0);
-    let mut sum = ProjectivePoint::IDENTITY;
-    for bit in (0..top).rev() {
-        sum = sum.double();
-        for (point, integer) in points.iter().zip(integers) {
-            if integer.unsigned_abs() >> bit & 1 == 1 {
-                if *integer < 0 { sum -= *point } else { sum += *point }
-            }
-        }
-    }
-    sum
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k256::Scalar;
 
     #[test]
     fn differences_evaluate_as_horner_does() {
@@ -229,28 +203,5 @@ mod tests {
                 assert_eq!(differences[0], ProjectivePoint::GENERATOR * value, "k = {k}, x = {x}");
             }
         }
-    }
-
-    #[test]
-    fn any_k_vectors_give_the_same_keys_and_other_counts_are_refused() {
-        let sizes = Sizes::new(9, 5, 2).unwrap();
-        let polynomial: Vec<Scalar> = (11u64..16).map(Scalar::from).collect();
-        let at = |x: u8| polynomial.iter().rev().fold(Scalar::ZERO, |acc, c| acc * Scalar::from(u64::from(x)) + c);
-        let point = |x: u8| Point::new(&(ProjectivePoint::GENERATOR * at(x))).unwrap();
-        let vectors: Vec<[Point; 1]> = (1..=9).map(|i| [point(i)]).collect();
-        let take = |members: &[u8]| {
-            let list: Vec<_> =
-                members.iter().map(|i| (Index::new(*i).unwrap(), vectors[usize::from(*i) - 1].as_slice())).collect();
-            interpolate_keys(sizes, &list)
-        };
-        for members in [[1, 2, 3, 4, 5], [5, 6, 7, 8, 9], [1, 3, 4, 6, 9]] {
-            let keys = take(&members).unwrap();
-            assert_eq!(keys.keys[0].public, point(0));
-            assert_eq!(keys.keys[0].commitments, (1..=9).map(point).collect::<Vec<_>>());
-        }
-        assert_eq!(take(&[1, 2, 3, 4]).err(), Some(OpeningError::Shape));
-        assert_eq!(take(&[1, 2, 3, 4, 5, 6]).err(), Some(OpeningError::Shape));
-        assert_eq!(take(&[1, 2, 3, 5, 4]).err(), Some(OpeningError::Members));
-        assert_eq!(take(&[1, 2, 3, 3, 4]).err(), Some(OpeningError::Members));
     }
 }

@@ -1,16 +1,17 @@
 //! What the log says of a batch, and what this vault does about it.
 
+use torus_audit::Generation;
 use torus_ipc::deny::Deny;
-use torus_ipc::response::Progress;
 use torus_statement::Hash;
 use torus_statement::certificate::Certified;
 use torus_statement::dkg::Attempt;
 use torus_statement::state::{BatchEntry, Phase, Proven, key};
 
-use super::live::Live;
+use super::live::{Live, acknowledged};
 use super::records::BatchRecord;
+use super::tasks::{Step, Task};
 use super::tools::Tools;
-use super::{Keygen, MAX_LATE, MAX_MAKING, join, refused};
+use super::{Keygen, MAX_LATE, MAX_MAKING, refused};
 
 impl Keygen {
     pub(super) fn on_batch(
@@ -18,7 +19,8 @@ impl Keygen {
         header: &Certified,
         batch: u64,
         entry: &Proven<BatchEntry>,
-    ) -> Result<Progress, Deny> {
+        task: &mut Task,
+    ) -> Result<(), Deny> {
         if header.header().config != self.tools.config.hash() {
             return Err(Deny::Header);
         }
@@ -28,42 +30,36 @@ impl Keygen {
         match &entry.phase {
             Phase::Open => {
                 let may_deal = record.is_none() && entry.height > self.start_height;
-                self.engage(attempt, entry.keys, record, Begin { may_deal, fact: None })
+                self.engage(attempt, entry.keys, record, &Begin { may_deal, fact: None }, task)
             }
             Phase::Qualified { dealings, .. } => {
-                let mut progress = self.engage(attempt, entry.keys, record, Begin::default())?;
-                let more = self.with_live(batch, |live, tools, progress| live.qualify(tools, dealings, progress))?;
-                self.settle(batch, &more);
-                join(&mut progress, more);
-                Ok(progress)
+                self.engage(attempt, entry.keys, record, &Begin::default(), task)?;
+                task.steps.push_back(Step::Qualify(dealings.clone()));
+                Ok(())
             }
-            Phase::Published { digest, acks } => self.on_published(attempt, entry.keys, *digest, *acks, record),
+            Phase::Published { digest, acks } => self.on_published(attempt, entry.keys, (*digest, *acks), record, task),
         }
     }
 
-    pub(super) fn on_keys(&mut self, attempt: Attempt, published: &[u8]) -> Result<Progress, Deny> {
+    pub(super) fn on_keys(&mut self, attempt: Attempt, published: Vec<u8>, task: &mut Task) -> Result<(), Deny> {
         let batch = attempt.batch;
-        if self.live.get(&batch).is_none_or(|live| live.attempt != attempt || live.helping.is_some()) {
+        let live = self.live.get_mut(&batch).filter(|live| live.attempt == attempt && live.helping.is_none());
+        let Some(live) = live else {
             let record = self.tools.records.batch(batch).map_err(refused)?;
             let over = record.is_some_and(|record| record.attempt == attempt.attempt && record.acked.is_some());
-            return if over { Ok(Progress::default()) } else { Err(Deny::Attempt) };
-        }
-        let progress =
-            self.with_live(batch, |live, tools, progress| live.certified_keys(tools, published, progress))?;
-        self.settle(batch, &progress);
-        Ok(progress)
+            return if over { Ok(()) } else { Err(Deny::Attempt) };
+        };
+        live.certified_keys(&self.tools, published, &mut task.progress)
     }
 
     /// After a start: attempts that this vault took part in go on at once, the lowest first; others when they are asked
     /// for.
-    pub(super) fn take_up(&mut self) -> Result<Progress, Deny> {
-        let mut progress = Progress::default();
+    pub(super) fn take_up(&mut self) -> Result<(), Deny> {
         let unfinished = self.tools.records.unfinished().map_err(refused)?;
         for (batch, record) in unfinished.into_iter().filter(|(_, record)| record.acked.is_none()).take(MAX_MAKING) {
-            let attempt = Attempt { batch, attempt: record.attempt };
-            join(&mut progress, self.engage(attempt, record.keys, Some(record), Begin::default())?);
+            self.tasks.add(None, batch, Step::TakeUp(record));
         }
-        Ok(progress)
+        Ok(())
     }
 
     /// The record of an attempt, if it is the one in force; what is left of an abandoned one is destroyed.
@@ -83,7 +79,9 @@ impl Keygen {
         let forgotten = records.write(|change| {
             records.forget_rows(change, attempt.batch)?;
             records.forget_shares(change, attempt.batch, record.keys)?;
-            records.forget_batch(change, attempt.batch)
+            records.forget_batch(change, attempt.batch)?;
+            let abandoned = Attempt { attempt: record.attempt, ..attempt };
+            self.tools.on_record(change, abandoned, Generation::Abandoned)
         });
         forgotten.map_err(refused)?;
         self.live.remove(&attempt.batch);
@@ -91,34 +89,30 @@ impl Keygen {
     }
 
     /// Brings an attempt into memory: deals if it may, else goes on from what is durable.
-    fn engage(
+    pub(super) fn engage(
         &mut self,
         attempt: Attempt,
         keys: u16,
         record: Option<BatchRecord>,
-        how: Begin,
-    ) -> Result<Progress, Deny> {
+        how: &Begin,
+        task: &mut Task,
+    ) -> Result<(), Deny> {
         let batch = attempt.batch;
         if self.live.get(&batch).is_some_and(|live| live.helping.is_none()) {
-            return Ok(Progress::default());
+            return Ok(());
         }
         if record.as_ref().is_some_and(|record| record.done || record.acked.is_some()) {
-            return Ok(Progress::default());
+            return Ok(());
         }
         if if how.fact.is_some() { self.late() >= MAX_LATE } else { self.under_way() >= MAX_MAKING } {
             return Err(Deny::Busy);
         }
-        let (mut live, outputs, ask) = begin(&mut self.tools, attempt, keys, record, &how)?;
-        live.turn = self.turn();
+        let mut live = begin(&mut self.tools, attempt, keys, record, how)?;
+        live.turn = self.turn_of_memory();
         live.fact = how.fact;
         self.live.insert(batch, live);
-        let mut progress = self.with_live(batch, |live, tools, progress| {
-            live.carry(tools, outputs, progress)?;
-            if ask { live.ask_vectors(tools, progress) } else { Ok(()) }
-        })?;
-        self.settle(batch, &progress);
-        self.deliver_early(attempt, &mut progress);
-        Ok(progress)
+        task.steps.push_back(Step::TakeEarly(attempt));
+        Ok(())
     }
 
     /// Published batches whose keys or shares are not all here yet.
@@ -130,37 +124,44 @@ impl Keygen {
         &mut self,
         attempt: Attempt,
         keys: u16,
-        digest: Hash,
-        acks: u32,
+        (digest, acks): (Hash, u32),
         record: Option<BatchRecord>,
-    ) -> Result<Progress, Deny> {
+        task: &mut Task,
+    ) -> Result<(), Deny> {
         let batch = attempt.batch;
         let record = match record {
-            Some(record) if record.acked.is_some() => return self.on_acks(attempt, digest, acks, record),
+            Some(record) if record.acked.is_some() => return self.on_acks(attempt, digest, acks, record, task),
             // The shares of exactly these keys are here: no memory of the attempt is needed.
             Some(record) if record.stored && record.derived == Some(digest) => {
-                let progress = acknowledge(&mut self.tools, attempt, digest, record)?;
-                self.settle(batch, &progress);
-                return Ok(progress);
+                return acknowledge(&mut self.tools, attempt, digest, record, task);
             }
             other => other,
         };
-        if self.live.get(&batch).is_none_or(|live| live.helping.is_some()) {
-            return self.engage(attempt, keys, record, Begin { may_deal: false, fact: Some(digest) });
+        let late = self.late();
+        match self.live.get_mut(&batch).filter(|live| live.helping.is_none()) {
+            None => self.engage(attempt, keys, record, &Begin { may_deal: false, fact: Some(digest) }, task),
+            // Whoever hears of keys, but never from the others, would keep every batch in memory: one more is recovered
+            // later, from what is durable.
+            Some(live) if live.fact.is_none() && late >= MAX_MAKING => {
+                self.live.remove(&batch);
+                Err(Deny::Busy)
+            }
+            Some(live) => {
+                live.publish_fact(&self.tools, digest, &mut task.progress);
+                Ok(())
+            }
         }
-        // Whoever hears of keys, but never from the others, would keep every batch in memory: one more is recovered later,
-        // from what is durable.
-        if self.live.get(&batch).is_some_and(|live| live.fact.is_none()) && self.late() >= MAX_MAKING {
-            self.live.remove(&batch);
-            return Err(Deny::Busy);
-        }
-        let progress = self.with_live(batch, |live, tools, progress| live.publish_fact(tools, digest, progress))?;
-        self.settle(batch, &progress);
-        Ok(progress)
     }
 
     /// The log's acknowledgements of a batch that this vault acknowledged: once they are all there, rows are destroyed.
-    fn on_acks(&mut self, attempt: Attempt, digest: Hash, acks: u32, record: BatchRecord) -> Result<Progress, Deny> {
+    fn on_acks(
+        &mut self,
+        attempt: Attempt,
+        digest: Hash,
+        acks: u32,
+        record: BatchRecord,
+        task: &mut Task,
+    ) -> Result<(), Deny> {
         let batch = attempt.batch;
         if record.acked != Some(digest) {
             crate::alarm!("batch {batch}: the log shows other keys than those acknowledged");
@@ -173,7 +174,8 @@ impl Keygen {
                 let (records, record) = (&self.tools.records, BatchRecord { done: true, ..record });
                 let done = records.write(|change| {
                     records.forget_rows(change, batch)?;
-                    records.put_batch(change, batch, &record)
+                    records.put_batch(change, batch, &record)?;
+                    self.tools.on_record(change, attempt, Generation::Finished)
                 });
                 done.map_err(refused)?;
             }
@@ -181,56 +183,66 @@ impl Keygen {
         }
         if acks & bit(self.tools.me.slot()) != 0 {
             self.acks.remove(&batch);
-            return Ok(Progress::default());
+            return Ok(());
         }
         let ack = match self.acks.get(&batch) {
             Some(ack) => *ack,
             None => (attempt, self.tools.sign(&attempt.ack(&self.tools.config, &digest))?),
         };
         self.acks.insert(batch, ack);
-        Ok(Progress { acks: vec![ack], ..Progress::default() })
+        task.settled = true;
+        task.progress.acks.push(ack);
+        Ok(())
     }
 }
 
 /// How an attempt begins here.
 #[derive(Default)]
-struct Begin {
+pub(super) struct Begin {
     /// The log opened it after this vault's start, and there is no record of it.
     may_deal: bool,
     /// The digest of its keys, if the log has them.
     fact: Option<Hash>,
 }
 
-/// An attempt's beginning, and whether others' vectors are to be asked for: they were lost, or never came.
+/// An attempt's beginning; others' vectors are asked for if they were lost, or never came.
 fn begin(
     tools: &mut Tools,
     attempt: Attempt,
     keys: u16,
     record: Option<BatchRecord>,
     how: &Begin,
-) -> Result<(Live, Vec<torus_protocol::Output>, bool), Deny> {
+) -> Result<Live, Deny> {
     if how.may_deal {
-        let (live, outputs) = Live::deal(tools, attempt, keys)?;
-        return Ok((live, outputs, false));
+        return Live::deal(tools, attempt, keys);
     }
     let (record, new) = match record {
         Some(record) => (record, false),
         None => (BatchRecord::new(attempt.attempt, keys), true),
     };
     let ask = record.qualified.is_some() || how.fact.is_some();
-    let (live, outputs) = Live::revive(tools, attempt.batch, record)?;
+    let mut live = Live::revive(tools, attempt.batch, record)?;
     if new {
         // Noted before anything leaves: in an attempt that it has once only watched, a vault never deals. Noted only now:
         // a batch that cannot be begun would be taken up in vain at every start.
         let records = &tools.records;
         records.write(|change| records.put_batch(change, attempt.batch, &live.record)).map_err(refused)?;
     }
-    Ok((live, outputs, ask))
+    if ask {
+        live.ask_vectors(tools);
+    }
+    Ok(live)
 }
 
-fn acknowledge(tools: &mut Tools, attempt: Attempt, digest: Hash, record: BatchRecord) -> Result<Progress, Deny> {
-    let (records, record) = (&tools.records, BatchRecord { acked: Some(digest), ..record });
-    records.write(|change| records.put_batch(change, attempt.batch, &record)).map_err(refused)?;
+fn acknowledge(
+    tools: &mut Tools,
+    attempt: Attempt,
+    digest: Hash,
+    record: BatchRecord,
+    task: &mut Task,
+) -> Result<(), Deny> {
+    acknowledged(tools, attempt, record, digest)?;
     let signature = tools.sign(&attempt.ack(&tools.config, &digest))?;
-    Ok(Progress { acks: vec![(attempt, signature)], ..Progress::default() })
+    task.progress.acks.push((attempt, signature));
+    Ok(())
 }

@@ -1,18 +1,22 @@
-//! One attempt in memory: its participant, and what it sent, so that a repetition repeats bytes.
+//! One attempt in memory: its participant, what is still to be done, and what it sent, so that a repetition repeats
+//! bytes.
 
 use std::collections::{BTreeMap, VecDeque};
 
+use torus_audit::Generation;
 use torus_ipc::deny::Deny;
 use torus_ipc::response::Progress;
-use torus_protocol::{Input, Kind as Step, Output, Participant, PublishedKeys, QualifiedSet, Record, Run, Shares};
-use torus_statement::codec::{Reader, Wire, Writer};
+use torus_protocol::{Input, Kind as Step, Participant, Promise, PublishedKeys, QualifiedSet, Run};
+use torus_sharing::KeysReader;
+use torus_statement::codec::{Reader, Wire};
 use torus_statement::dkg::{Attempt, Dealing, published_digest};
 use torus_statement::envelope::{Envelope, Kind, Label};
 use torus_statement::{Hash, Index, Signature};
 
 use super::records::BatchRecord;
+use super::refused;
+use super::todo::Todo;
 use super::tools::Tools;
-use super::{refused, rows, shares};
 
 /// A member's lost vector is sent again so often: its restarts are few.
 const ANSWERS: u8 = 8;
@@ -23,7 +27,12 @@ const TOLD: u32 = 16;
 pub(super) struct Live {
     pub(super) attempt: Attempt,
     pub(super) record: BatchRecord,
-    participant: Participant,
+    pub(super) run: Run,
+    /// There is none before the promises of earlier are open.
+    pub(super) participant: Option<Participant>,
+    pub(super) promises: Vec<Promise>,
+    /// What comes before the participant's own work goes on.
+    pub(super) todo: VecDeque<Todo>,
     /// Set while this is only in memory to help a member: then nothing goes to others.
     pub(super) helping: Option<Index>,
     /// Grows with every beginning: the lowest is the oldest.
@@ -31,11 +40,11 @@ pub(super) struct Live {
     sent: BTreeMap<(Kind, Index, Index, Hash), Envelope>,
     readies: Vec<(Attempt, Dealing, Signature)>,
     keys: Option<(Attempt, Vec<u8>, Signature)>,
-    vector: Option<Vec<u8>>,
+    pub(super) vector: Option<Vec<u8>>,
     answered: BTreeMap<Index, u8>,
     /// The digest of the batch's keys in the log.
     pub(super) fact: Option<Hash>,
-    certified: Option<PublishedKeys>,
+    pub(super) certified: Option<PublishedKeys>,
     /// The qualified set that each member's vector named, for a member that came too late to see it in the log.
     claims: BTreeMap<Index, Vec<Dealing>>,
     claimed: bool,
@@ -43,37 +52,34 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Takes part from the beginning. What follows is to be given to `carry`.
-    pub(super) fn deal(tools: &mut Tools, attempt: Attempt, keys: u16) -> Result<(Self, Vec<Output>), Deny> {
+    /// Takes part from the beginning.
+    pub(super) fn deal(tools: &mut Tools, attempt: Attempt, keys: u16) -> Result<Self, Deny> {
         let run = run(tools, attempt, keys)?;
-        let (participant, outputs) = Participant::deal(run, &mut *tools.rng);
-        Ok((Self::new(attempt, BatchRecord::new(attempt.attempt, keys), participant), outputs))
+        let mut live = Self::new(attempt, BatchRecord::new(attempt.attempt, keys), run);
+        live.participant = Some(Participant::deal(run, &mut *tools.rng));
+        Ok(live)
     }
 
     /// Goes on from what is durable.
-    pub(super) fn revive(tools: &mut Tools, batch: u64, record: BatchRecord) -> Result<(Self, Vec<Output>), Deny> {
+    pub(super) fn revive(tools: &mut Tools, batch: u64, record: BatchRecord) -> Result<Self, Deny> {
         let attempt = Attempt { batch, attempt: record.attempt };
         let run = run(tools, attempt, record.keys)?;
-        let mut promises = Vec::new();
-        for (dealer, stored) in tools.records.rows(attempt).map_err(refused)? {
-            match rows::open(tools, attempt, &run, dealer, &stored)? {
-                Some(promise) => promises.push(promise),
-                None => crate::alarm!("batch {batch}: the rows of dealer {dealer} do not open; the promise is lost"),
-            }
-        }
-        let (mut participant, mut outputs) = Participant::resume(run, promises, &mut *tools.rng);
-        if let Some(dealings) = &record.qualified {
-            let set = qualified_set(tools, dealings)?;
-            outputs.extend(participant.handle(Input::Qualified(&set), &mut *tools.rng));
-        }
-        Ok((Self::new(attempt, record, participant), outputs))
+        let set = record.qualified.as_ref().map(|dealings| qualified_set(tools, dealings)).transpose()?;
+        let mut live = Self::new(attempt, record, run);
+        let stored = tools.records.rows(attempt).map_err(refused)?;
+        live.todo.extend(stored.into_iter().map(|(dealer, sealed)| Todo::Promise(dealer, sealed)));
+        live.todo.push_back(Todo::Resume(set));
+        Ok(live)
     }
 
-    fn new(attempt: Attempt, record: BatchRecord, participant: Participant) -> Self {
+    fn new(attempt: Attempt, record: BatchRecord, run: Run) -> Self {
         Self {
             attempt,
             record,
-            participant,
+            run,
+            participant: None,
+            promises: Vec::new(),
+            todo: VecDeque::new(),
             helping: None,
             turn: 0,
             sent: BTreeMap::new(),
@@ -94,13 +100,22 @@ impl Live {
         self.fact.is_some() || self.helping.is_some()
     }
 
+    /// Whether something is left of what was asked: `piece` goes on with it, and nothing else is asked before.
+    pub(super) fn has_work(&self) -> bool {
+        !self.todo.is_empty() || self.participant.as_ref().is_some_and(Participant::has_work)
+    }
+
+    /// Gives the participant an input; what it wants done is to be done.
+    pub(super) fn feed(&mut self, tools: &mut Tools, input: Input<'_>) {
+        let Some(participant) = &mut self.participant else { return };
+        let outputs = participant.handle(input, &mut *tools.rng);
+        if !outputs.is_empty() {
+            self.todo.push_back(Todo::Outputs(outputs));
+        }
+    }
+
     /// The log fixed the qualified set: once, for ever.
-    pub(super) fn qualify(
-        &mut self,
-        tools: &mut Tools,
-        dealings: &[Dealing],
-        progress: &mut Progress,
-    ) -> Result<(), Deny> {
+    pub(super) fn qualify(&mut self, tools: &mut Tools, dealings: &[Dealing]) -> Result<(), Deny> {
         if let Some(known) = &self.record.qualified {
             if known == dealings {
                 return Ok(());
@@ -110,24 +125,16 @@ impl Live {
         }
         let set = qualified_set(tools, dealings)?;
         self.update(tools, |record| record.qualified = Some(dealings.to_vec()))?;
-        let outputs = self.participant.handle(Input::Qualified(&set), &mut *tools.rng);
-        self.carry(tools, outputs, progress)
+        self.feed(tools, Input::Qualified(&set));
+        Ok(())
     }
 
     /// The log has the keys, and this vault has not acknowledged them. Shown again, questions are repeated.
-    pub(super) fn publish_fact(
-        &mut self,
-        tools: &mut Tools,
-        digest: Hash,
-        progress: &mut Progress,
-    ) -> Result<(), Deny> {
+    pub(super) fn publish_fact(&mut self, tools: &Tools, digest: Hash, progress: &mut Progress) {
         match self.fact.replace(digest) {
-            None if self.record.qualified.is_none() => self.ask_vectors(tools, progress),
-            None => self.acknowledge(tools, progress),
-            Some(_) => {
-                self.ask_again(progress);
-                Ok(())
-            }
+            None if self.record.qualified.is_none() => self.ask_vectors(tools),
+            None => self.todo.push_back(Todo::Acknowledge),
+            Some(_) => self.ask_again(progress),
         }
     }
 
@@ -143,11 +150,11 @@ impl Live {
     /// The certified keys: a late member's shares must match them. Given again, questions are repeated.
     pub(super) fn certified_keys(
         &mut self,
-        tools: &mut Tools,
-        bytes: &[u8],
+        tools: &Tools,
+        bytes: Vec<u8>,
         progress: &mut Progress,
     ) -> Result<(), Deny> {
-        if self.fact.ok_or(Deny::Attempt)? != published_digest(bytes) {
+        if self.fact.ok_or(Deny::Attempt)? != published_digest(&bytes) {
             return Err(Deny::Proof);
         }
         if self.certified.is_some() {
@@ -155,11 +162,9 @@ impl Live {
             return Ok(());
         }
         let keys =
-            PublishedKeys::parse(tools.config.sizes(), self.record.keys.into(), bytes).map_err(|_| Deny::Malformed)?;
-        let outputs = self.participant.handle(Input::Keys(&keys), &mut *tools.rng);
-        self.certified = Some(keys);
-        self.carry(tools, outputs, progress)?;
-        self.use_claims(tools, progress)
+            KeysReader::new(tools.config.sizes(), self.record.keys.into(), bytes).map_err(|_| Deny::Malformed)?;
+        self.todo.push_back(Todo::Keys(keys));
+        Ok(())
     }
 
     /// A message of an authenticated member.
@@ -172,54 +177,24 @@ impl Live {
         progress: &mut Progress,
     ) -> Result<(), Deny> {
         let Dealing { dealer, digest } = label.dealing;
-        let Some(kind) = step(label.kind) else { return self.on_vector(tools, from, label, body, progress) };
-        let input = Input::Message { from, dealer, kind, digest, body };
-        let outputs = self.participant.handle(input, &mut *tools.rng);
-        self.carry(tools, outputs, progress)
-    }
-
-    /// Does what the participant asks for, records first: all records of a step are one transaction, and nothing that
-    /// follows them leaves unless it succeeded.
-    pub(super) fn carry(
-        &mut self,
-        tools: &mut Tools,
-        outputs: Vec<Output>,
-        progress: &mut Progress,
-    ) -> Result<(), Deny> {
-        self.persist(tools, &outputs)?;
-        let mut queue = VecDeque::from(outputs);
-        while let Some(output) = queue.pop_front() {
-            match output {
-                Output::Persist(_) | Output::Shared { .. } => {}
-                Output::Send { to, dealer, kind, digest, body } => {
-                    let label = self.label(sealed_kind(kind), Dealing { dealer, digest });
-                    self.send(tools, to, label, body.as_slice(), progress)?;
-                }
-                Output::SignReady { dealer, digest } => {
-                    self.sign_ready(tools, Dealing { dealer, digest }, progress)?;
-                }
-                Output::Seal(shares) => {
-                    let more = self.store(tools, &shares, progress)?;
-                    drop(shares);
-                    self.persist(tools, &more)?;
-                    queue.extend(more);
-                }
-                Output::Publish(bytes) => self.publish(tools, &bytes, progress)?,
-                Output::Keys(keys) => self.on_keys(tools, &keys, progress)?,
-                Output::Fault { from, reason } => self.tell(from, reason),
+        match step(label.kind) {
+            Some(kind) => {
+                self.feed(tools, Input::Message { from, dealer, kind, digest, body });
+                Ok(())
             }
+            None => self.on_vector(tools, from, label, body, progress),
         }
-        Ok(())
     }
 
     /// Asks everybody for his vector: an empty one.
-    pub(super) fn ask_vectors(&mut self, tools: &mut Tools, progress: &mut Progress) -> Result<(), Deny> {
-        let me = tools.me;
-        for to in tools.config.clone().sizes().members().filter(|member| *member != me) {
-            let label = self.label(Kind::Vector, Dealing { dealer: me, digest: ASK });
-            self.send(tools, to, label, &[], progress)?;
-        }
-        Ok(())
+    pub(super) fn ask_vectors(&mut self, tools: &Tools) {
+        self.vector_to_all(tools, ASK);
+    }
+
+    /// Sends everybody the own vector, or asks him for his.
+    pub(super) fn vector_to_all(&mut self, tools: &Tools, digest: Hash) {
+        let others = tools.config.sizes().members().filter(|member| *member != tools.me);
+        self.todo.extend(others.map(|to| Todo::Vector { to, digest }));
     }
 
     /// What is still worth sending, as it was sent, within `room` bytes of envelopes; whether all had room.
@@ -227,7 +202,7 @@ impl Live {
         if self.helping.is_some() {
             return true;
         }
-        progress.readies.extend(self.readies.iter().cloned());
+        progress.readies.extend(self.readies.iter().copied());
         progress.keys.extend(self.keys.clone());
         // Later kinds first: they are the smaller and the nearer to the end.
         for envelope in self.sent.values().rev() {
@@ -238,38 +213,25 @@ impl Live {
         true
     }
 
-    fn persist(&mut self, tools: &mut Tools, outputs: &[Output]) -> Result<(), Deny> {
-        let (mut dealt, mut echoes, mut promised) = (false, Vec::new(), Vec::new());
-        for output in outputs {
-            match output {
-                Output::Persist(Record::Dealt) => dealt = true,
-                Output::Persist(Record::Echoed { dealer, digest }) => echoes.push((*dealer, *digest)),
-                Output::Persist(Record::Promise(promise)) => {
-                    promised.push((promise.dealer(), rows::seal(tools, self.attempt, promise)?));
-                }
-                _ => {}
-            }
+    /// What an answer will say is repeated when it is asked for again. `known` counts the envelopes and readies that are
+    /// remembered already.
+    pub(super) fn remember(&mut self, said: &Progress, known: &mut (usize, usize)) {
+        if self.helping.is_some() {
+            return;
         }
-        if !dealt && echoes.is_empty() && promised.is_empty() {
-            return Ok(());
+        for envelope in said.envelopes.iter().skip(known.0) {
+            let Dealing { dealer, digest } = envelope.label.dealing;
+            let place = (envelope.label.kind, envelope.session.receiver, dealer, digest);
+            self.sent.insert(place, envelope.clone());
         }
-        let records = &tools.records;
-        let write = records.write(|change| {
-            if dealt {
-                records.put_batch(change, self.attempt.batch, &self.record)?;
-            }
-            for (dealer, digest) in &echoes {
-                records.put_echo(change, self.attempt, *dealer, digest)?;
-            }
-            for (dealer, sealed) in &promised {
-                records.put_rows(change, self.attempt, *dealer, sealed)?;
-            }
-            Ok(())
-        });
-        write.map_err(refused)
+        self.readies.extend(said.readies.iter().skip(known.1).copied());
+        if let Some(keys) = said.keys.last() {
+            self.keys = Some(keys.clone());
+        }
+        *known = (said.envelopes.len(), said.readies.len());
     }
 
-    fn update(&mut self, tools: &Tools, change: impl FnOnce(&mut BatchRecord)) -> Result<(), Deny> {
+    pub(super) fn update(&mut self, tools: &Tools, change: impl FnOnce(&mut BatchRecord)) -> Result<(), Deny> {
         let mut record = self.record.clone();
         change(&mut record);
         if record != self.record {
@@ -280,7 +242,7 @@ impl Live {
         Ok(())
     }
 
-    fn send(
+    pub(super) fn send(
         &mut self,
         tools: &mut Tools,
         to: Index,
@@ -291,107 +253,7 @@ impl Live {
         if self.helping.is_some_and(|helped| helped != to) {
             return Ok(());
         }
-        let envelope = tools.seal(to, label, body)?;
-        if self.helping.is_none() {
-            let Dealing { dealer, digest } = label.dealing;
-            self.sent.insert((label.kind, to, dealer, digest), envelope.clone());
-        }
-        progress.envelopes.push(envelope);
-        Ok(())
-    }
-
-    fn sign_ready(&mut self, tools: &mut Tools, dealing: Dealing, progress: &mut Progress) -> Result<(), Deny> {
-        // Once the set is fixed, certificates of dealings are of no use any more.
-        if self.published() || self.record.qualified.is_some() {
-            return Ok(());
-        }
-        let preimage = self.attempt.ready(&tools.config, &dealing);
-        let ready = (self.attempt, dealing, tools.sign(&preimage)?);
-        self.readies.push(ready);
-        progress.readies.push(ready);
-        Ok(())
-    }
-
-    /// Seals and stores the shares, once; then goes on with the participant.
-    fn store(&mut self, tools: &mut Tools, shares: &Shares, progress: &mut Progress) -> Result<Vec<Output>, Deny> {
-        if !self.record.stored {
-            let matched = self.certified.as_ref().map(|keys| {
-                keys.keys.len() == shares.commitments.len()
-                    && keys.of(tools.me).zip(&shares.commitments).all(|(certified, own)| certified == Some(own))
-            });
-            if matched == Some(false) {
-                crate::alarm!("batch {}: own shares differ from the certified keys", self.attempt.batch);
-                return Err(Deny::Commitment);
-            }
-            let value = shares::seal(tools, self.attempt, shares)?;
-            let mut record = self.record.clone();
-            record.stored = true;
-            if matched == Some(true) {
-                record.derived = self.fact;
-            }
-            let (records, batch) = (&tools.records, self.attempt.batch);
-            let write = records.write(|change| {
-                records.put_shares(change, batch, record.keys, &value)?;
-                records.put_batch(change, batch, &record)
-            });
-            write.map_err(refused)?;
-            self.record = record;
-        }
-        let more = self.participant.handle(Input::Sealed, &mut *tools.rng);
-        self.acknowledge(tools, progress)?;
-        Ok(more)
-    }
-
-    /// Sends the own vector to all, with the set that it is for.
-    fn publish(&mut self, tools: &mut Tools, bytes: &[u8], progress: &mut Progress) -> Result<(), Deny> {
-        let Some(vector) = self.named_set(bytes) else { return Ok(()) };
-        self.vector = Some(vector.clone());
-        if self.fact.is_some() {
-            return Ok(());
-        }
-        let me = tools.me;
-        for to in tools.config.clone().sizes().members().filter(|member| *member != me) {
-            let label = self.label(Kind::Vector, Dealing { dealer: me, digest: GIVE });
-            self.send(tools, to, label, &vector, progress)?;
-        }
-        Ok(())
-    }
-
-    /// The body of a vector message: the set that the log fixed, then the vector.
-    fn named_set(&self, vector: &[u8]) -> Option<Vec<u8>> {
-        let mut w = Writer::default();
-        w.list(self.record.qualified.as_ref()?, |w, dealing| dealing.write(w)).raw(vector);
-        Some(w.into_bytes())
-    }
-
-    /// Keys that the participant derived, or that match its shares.
-    fn on_keys(&mut self, tools: &mut Tools, keys: &PublishedKeys, progress: &mut Progress) -> Result<(), Deny> {
-        if self.helping.is_some() {
-            return Ok(());
-        }
-        let bytes = keys.to_bytes();
-        let digest = published_digest(&bytes);
-        if self.fact.is_some_and(|fact| fact != digest) {
-            crate::alarm!("batch {}: the keys in the log are not those derived here", self.attempt.batch);
-            return Ok(());
-        }
-        self.update(tools, |record| record.derived = Some(digest))?;
-        if self.fact.is_none() {
-            let signature = tools.sign(&self.attempt.keys(&tools.config, &digest))?;
-            self.keys = Some((self.attempt, bytes, signature));
-            progress.keys.extend(self.keys.clone());
-        }
-        self.acknowledge(tools, progress)
-    }
-
-    /// Acknowledges once the shares of exactly the keys in the log are durable here.
-    fn acknowledge(&mut self, tools: &mut Tools, progress: &mut Progress) -> Result<(), Deny> {
-        let Some(fact) = self.fact.filter(|_| self.helping.is_none()) else { return Ok(()) };
-        if self.record.stored && self.record.derived == Some(fact) && self.record.acked.is_none() {
-            self.update(tools, |record| record.acked = Some(fact))?;
-            let signature = tools.sign(&self.attempt.ack(&tools.config, &fact))?;
-            progress.acks.push((self.attempt, signature));
-        }
+        progress.envelopes.push(tools.seal(to, label, body)?);
         Ok(())
     }
 
@@ -414,10 +276,10 @@ impl Live {
         self.claims.entry(from).or_insert(dealings);
         let body = r.rest();
         if !body.is_empty() {
-            let outputs = self.participant.handle(Input::Vector { from, body }, &mut *tools.rng);
-            self.carry(tools, outputs, progress)?;
+            self.feed(tools, Input::Vector { from, body });
         }
-        self.use_claims(tools, progress)
+        self.use_claims(tools);
+        Ok(())
     }
 
     /// The own vector again, for a member that lost it or came late. Once the keys are acknowledged the set alone will
@@ -440,24 +302,23 @@ impl Live {
 
     /// A late member learns the set from k vectors that name the same: one of them is honest. It publishes nothing, and
     /// stores only shares that match the certified keys.
-    fn use_claims(&mut self, tools: &mut Tools, progress: &mut Progress) -> Result<(), Deny> {
+    pub(super) fn use_claims(&mut self, tools: &mut Tools) {
         let late = self.fact.is_some() && self.certified.is_some() && self.helping.is_none();
         if !late || self.claimed || self.record.qualified.is_some() {
-            return Ok(());
+            return;
         }
         let k = tools.config.sizes().k();
         let named = self.claims.values().find(|claim| self.claims.values().filter(|other| other == claim).count() >= k);
-        let Some(set) = named.and_then(|dealings| qualified_set(tools, dealings).ok()) else { return Ok(()) };
+        let Some(set) = named.and_then(|dealings| qualified_set(tools, dealings).ok()) else { return };
         self.claimed = true;
-        let outputs = self.participant.handle(Input::Qualified(&set), &mut *tools.rng);
-        self.carry(tools, outputs, progress)
+        self.feed(tools, Input::Qualified(&set));
     }
 
-    fn label(&self, kind: Kind, dealing: Dealing) -> Label {
+    pub(super) fn label(&self, kind: Kind, dealing: Dealing) -> Label {
         Label { attempt: self.attempt, kind, dealing }
     }
 
-    fn tell(&mut self, from: Index, reason: torus_protocol::Reason) {
+    pub(super) fn tell(&mut self, from: Index, reason: torus_protocol::Reason) {
         if self.told < TOLD {
             self.told += 1;
             crate::warning!("batch {}: member {from}: {reason}", self.attempt.batch);
@@ -465,10 +326,26 @@ impl Live {
     }
 }
 
+/// The record of a batch whose keys are acknowledged from now on, durable.
+pub(super) fn acknowledged(
+    tools: &Tools,
+    attempt: Attempt,
+    record: BatchRecord,
+    digest: Hash,
+) -> Result<BatchRecord, Deny> {
+    let (records, record) = (&tools.records, BatchRecord { acked: Some(digest), ..record });
+    let written = records.write(|change| {
+        records.put_batch(change, attempt.batch, &record)?;
+        tools.on_record(change, attempt, Generation::Acknowledged(digest))
+    });
+    written.map_err(refused)?;
+    Ok(record)
+}
+
 /// The digest in the label of a vector.
-const GIVE: Hash = [0; 32];
+pub(super) const GIVE: Hash = [0; 32];
 /// The digest in the label of a request for a vector.
-const ASK: Hash = [0xff; 32];
+pub(super) const ASK: Hash = [0xff; 32];
 
 fn run(tools: &Tools, attempt: Attempt, keys: u16) -> Result<Run, Deny> {
     Run::new(attempt.session(&tools.config), tools.config.sizes(), tools.me, keys).map_err(|_| Deny::Attempt)
@@ -477,17 +354,6 @@ fn run(tools: &Tools, attempt: Attempt, keys: u16) -> Result<Run, Deny> {
 fn qualified_set(tools: &Tools, dealings: &[Dealing]) -> Result<QualifiedSet, Deny> {
     let list: Vec<(Index, Hash)> = dealings.iter().map(|dealing| (dealing.dealer, dealing.digest)).collect();
     QualifiedSet::new(tools.config.sizes(), &list).map_err(|_| Deny::Attempt)
-}
-
-const fn sealed_kind(step: Step) -> Kind {
-    match step {
-        Step::Send => Kind::Send,
-        Step::Echo => Kind::Echo,
-        Step::Ready => Kind::Ready,
-        Step::Need => Kind::Need,
-        Step::Matrix => Kind::Matrix,
-        Step::Points => Kind::Points,
-    }
 }
 
 /// The participant's kind; a vector has none.

@@ -4,8 +4,9 @@
 //! refuses a second dealing, a second qualified set and a signature over keys that it did not derive itself. A record is
 //! durable before its consequence leaves; a write or a device that fails costs the attempt's memory, as a crash would.
 //!
-//! One thread owns a [`Keygen`]. No call waits for anything but its own device and disk; the longest are one dealing and
-//! one opening of a batch, which `vault/docs/shares-at-rest.md` gives the sizes of.
+//! One thread owns a [`Keygen`]. A request is taken up at once and done in pieces, those of several batches by turns: no
+//! piece is longer than some milliseconds and one operation of the device or one write to disk, and between two of them
+//! nothing is lost by a death that a death between two messages would keep.
 
 mod early;
 mod envelope;
@@ -16,12 +17,16 @@ mod records;
 mod rows;
 mod sessions;
 mod shares;
+mod tasks;
 #[cfg(test)]
 mod tests;
+mod todo;
 mod tools;
+mod work;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rand_core::CryptoRngCore;
 use torus_hsm::Device;
@@ -33,12 +38,14 @@ use torus_statement::envelope::Envelope;
 use torus_statement::state::{BatchEntry, Proven};
 use torus_statement::{EpochConfig, Index, Signature};
 
+use crate::audit::Journal;
 use crate::scrub;
 use crate::store::{Store, StoreError};
 use early::Early;
 use live::Live;
 use records::Records;
 use sessions::Sessions;
+use tasks::{Step, Tasks};
 use tools::Tools;
 
 pub use shares::{ShareError, ShareStore};
@@ -61,16 +68,66 @@ pub struct Setup {
     pub device: Box<dyn Device>,
     /// The vault's database.
     pub store: Store,
+    /// The audit log in it.
+    pub audit: Arc<Journal>,
     /// The generator of this thread.
     pub rng: Box<dyn CryptoRngCore + Send>,
     /// The height of the newest certified header when the vault started: only attempts opened above it are dealt in.
     pub start_height: u64,
 }
 
+/// What the node may ask of key generation.
+pub enum Call {
+    /// A batch's state under a certified header. Open makes the vault deal, qualified makes it sum, seal and publish,
+    /// published makes it acknowledge and, once all have, destroy its rows. Facts may come again and in any order.
+    ///
+    /// Refused with [`Deny::Header`] under another config, [`Deny::Proof`], [`Deny::Stale`] for an attempt that the log
+    /// has left behind, [`Deny::Busy`] if too many attempts are under way (ask again), [`Deny::Attempt`] if the fact
+    /// contradicts an earlier one, [`Deny::Store`] and [`Deny::Device`] if those fail: then nothing has left.
+    Batch {
+        /// The header.
+        header: Box<Certified>,
+        /// The batch.
+        batch: u64,
+        /// Its entry.
+        entry: Box<Proven<BatchEntry>>,
+    },
+    /// The keys of a published batch, for a member that could not derive them. The certified fact comes first.
+    ///
+    /// Refused with [`Deny::Attempt`] without the fact, [`Deny::Proof`] if the digest is another, [`Deny::Malformed`],
+    /// and as `Batch` is.
+    Keys {
+        /// The attempt.
+        attempt: Attempt,
+        /// Canonical bytes.
+        published: Vec<u8>,
+    },
+    /// An envelope of another vault. One that is of no use any more is taken and dropped; one that comes before its
+    /// attempt is held.
+    ///
+    /// Refused with [`Deny::Envelope`] if it is not from a member, not for this vault or does not open; [`Deny::Busy`] if
+    /// it came too early and there is no room, or its sender begins sessions too fast (send again); and as `Batch` is.
+    Envelope {
+        /// The envelope.
+        envelope: Box<Envelope>,
+        /// Milliseconds from any fixed point; it only limits rates.
+        now: u64,
+    },
+    /// What is still worth sending, as it was sent: for a node that has forgotten. As much as one message holds; asked
+    /// again it goes on with what had no room. Answered when all that was asked before is answered.
+    Outbox,
+}
+
+/// Answers by the numbers of their requests.
+pub type Answers = Vec<(u64, Result<Progress, Deny>)>;
+
 /// The key generation of one vault in one epoch.
 pub struct Keygen {
     tools: Tools,
     live: BTreeMap<u64, Live>,
+    tasks: Tasks,
+    /// What nobody asked for: leaves with the next answer.
+    unsaid: Progress,
     early: Early,
     /// Acknowledgements that the log has not shown yet.
     acks: BTreeMap<u64, (Attempt, Signature)>,
@@ -85,64 +142,69 @@ pub struct Keygen {
 }
 
 impl Keygen {
-    /// Takes up what was durable: repeats the Readies that this vault promised and asks for what it has lost.
+    /// Takes up what was durable: repeats the Readies that this vault promised and asks for what it has lost, in the
+    /// first slices.
     ///
     /// # Errors
-    /// The store or the device does not work.
-    pub fn start(setup: Setup) -> Result<(Self, Progress), Deny> {
+    /// The store does not work.
+    pub fn start(setup: Setup) -> Result<Self, Deny> {
         scrub::clean(|| {
             let records = Records::open(&setup.store).map_err(refused)?;
             let sessions = Sessions::new(setup.me);
-            let tools =
-                Tools { config: setup.config, me: setup.me, device: setup.device, records, rng: setup.rng, sessions };
-            let (live, acks) = (BTreeMap::new(), BTreeMap::new());
-            let (early, start_height) = (Early::default(), setup.start_height);
+            let Setup { config, me, device, audit, rng, start_height, .. } = setup;
+            let tools = Tools { config, me, device, records, audit, rng, sessions };
+            let (live, acks, tasks) = (BTreeMap::new(), BTreeMap::new(), Tasks::default());
+            let (early, unsaid) = (Early::default(), Progress::default());
             let helped = BTreeMap::new();
             let (next_turn, next_outbox, now) = (0, 0, 0);
-            let mut keygen = Self { tools, live, early, acks, helped, start_height, next_turn, next_outbox, now };
-            let progress = keygen.take_up()?;
-            Ok((keygen, progress))
+            let mut keygen =
+                Self { tools, live, tasks, unsaid, early, acks, helped, start_height, next_turn, next_outbox, now };
+            keygen.take_up()?;
+            Ok(keygen)
         })
     }
 
-    /// A batch's state under a certified header. Open makes the vault deal, qualified makes it sum, seal and publish,
-    /// published makes it acknowledge and, once all have, destroy its rows. Facts may come again and in any order.
-    ///
-    /// # Errors
-    /// [`Deny::Header`] under another config, [`Deny::Proof`], [`Deny::Stale`] for an attempt that the log has left
-    /// behind, [`Deny::Busy`] if too many attempts are under way (ask again), [`Deny::Attempt`] if the fact contradicts
-    /// an earlier one, [`Deny::Store`] and [`Deny::Device`] if those fail: then nothing has left.
-    pub fn handle_batch(
-        &mut self,
-        header: &Certified,
-        batch: u64,
-        entry: &Proven<BatchEntry>,
-    ) -> Result<Progress, Deny> {
-        scrub::clean(|| self.on_batch(header, batch, entry))
+    /// Takes a request; its answer comes out of a later slice, under this number.
+    pub fn ask(&mut self, number: u64, call: Call) {
+        match call {
+            Call::Batch { header, batch, entry } => self.tasks.add(Some(number), batch, Step::Fact(header, entry)),
+            Call::Keys { attempt, published } => {
+                self.tasks.add(Some(number), attempt.batch, Step::Keys(attempt, published));
+            }
+            Call::Envelope { envelope, now } => {
+                let batch = envelope.label.attempt.batch;
+                self.tasks.add(Some(number), batch, Step::Envelope(envelope, now));
+            }
+            Call::Outbox => self.tasks.add_outbox(number),
+        }
     }
 
-    /// The keys of a published batch, for a member that could not derive them. The certified fact comes first.
-    ///
-    /// # Errors
-    /// [`Deny::Attempt`] without the fact, [`Deny::Proof`] if the digest is another, [`Deny::Malformed`], and those of
-    /// `handle_batch`.
-    pub fn handle_keys(&mut self, attempt: Attempt, published: &[u8]) -> Result<Progress, Deny> {
-        scrub::clean(|| self.on_keys(attempt, published))
+    /// Whether something is left to do.
+    pub fn has_work(&self) -> bool {
+        !self.tasks.is_empty()
     }
 
-    /// An envelope of another vault; `now` counts milliseconds from any fixed point and only limits rates. An envelope
-    /// that is of no use any more is taken and dropped; one that comes before its attempt is held.
-    ///
-    /// # Errors
-    /// [`Deny::Envelope`] if it is not from a member, not for this vault or does not open; [`Deny::Busy`] if it came
-    /// too early and there is no room, or its sender begins sessions too fast (send again); those of `handle_batch`.
-    pub fn deliver(&mut self, envelope: Envelope, now: u64) -> Result<Progress, Deny> {
-        scrub::clean(|| self.on_envelope(envelope, now))
+    /// The request that the next slice works for; none if it is for what nobody asked.
+    pub fn turn(&self) -> Option<u64> {
+        self.tasks.turn()
     }
 
-    /// What is still worth sending, as it was sent: for a node that has forgotten. As much as one message holds; asked
-    /// again it goes on with what had no room.
-    pub fn outbox(&mut self) -> Progress {
+    /// Works for about so long, and for one piece at least, on a stack that is wiped afterwards; what is answered comes
+    /// back at once.
+    pub fn slice(&mut self, time: Duration) -> Answers {
+        scrub::clean(|| {
+            let begun = Instant::now();
+            loop {
+                let answers = self.piece();
+                if !answers.is_empty() || !self.has_work() || begun.elapsed() >= time {
+                    return answers;
+                }
+            }
+        })
+    }
+
+    /// What is still worth sending.
+    fn outbox(&mut self) -> Progress {
         self.outbox_within(ROOM)
     }
 
@@ -162,24 +224,6 @@ impl Keygen {
     /// Attempts that are under way here.
     pub fn under_way(&self) -> usize {
         self.live.values().filter(|live| !live.published()).count()
-    }
-
-    /// Changes live state; if that fails, what was in memory is forgotten as in a crash: only what is durable counts,
-    /// and nothing of this call leaves.
-    fn with_live(
-        &mut self,
-        batch: u64,
-        act: impl FnOnce(&mut Live, &mut Tools, &mut Progress) -> Result<(), Deny>,
-    ) -> Result<Progress, Deny> {
-        let mut progress = Progress::default();
-        let Some(live) = self.live.get_mut(&batch) else { return Ok(progress) };
-        if let Err(deny) = act(live, &mut self.tools, &mut progress) {
-            if matches!(deny, Deny::Store | Deny::Device | Deny::Commitment) {
-                self.live.remove(&batch);
-            }
-            return Err(deny);
-        }
-        Ok(progress)
     }
 }
 

@@ -2,15 +2,14 @@
 
 use aes_gcm::aead::{AeadInPlace, KeyInit};
 use aes_gcm::{Aes256Gcm, Tag};
-use torus_hsm::SealedKey;
+use torus_hsm::{SealedKey, Secret};
 use torus_ipc::deny::Deny;
-use torus_protocol::{Promise, Run, SecretBytes};
+use torus_protocol::{Promise, PromiseReader, Run, SecretBytes};
 use torus_statement::codec::{Malformed, Reader, Writer};
 use torus_statement::dkg::Attempt;
 use torus_statement::envelope::MAX_ENVELOPE;
 use torus_statement::record::{Sealed, data_key_aad};
 use torus_statement::{EpochConfig, Hash, Index};
-use zeroize::Zeroizing;
 
 use super::tools::{Tools, epoch, failed};
 
@@ -19,15 +18,15 @@ const VERSION: u8 = 1;
 /// version | digest | sealed data key | tag | ciphertext | matrix.
 pub(super) fn seal(tools: &mut Tools, attempt: Attempt, promise: &Promise) -> Result<Vec<u8>, Deny> {
     let (dealer, digest) = (promise.dealer(), promise.digest());
-    let mut data_key = Zeroizing::new([0; 32]);
-    tools.rng.fill_bytes(data_key.as_mut());
+    let mut data_key = Secret::<32>::zeros();
+    tools.rng.fill_bytes(data_key.as_mut_bytes());
     let place = Sealed::Rows { dealer: dealer.get() };
     let key_aad = data_key_aad(&tools.config, &attempt, place);
-    let sealed = tools.device.seal(epoch(&tools.config), &key_aad, &data_key).map_err(failed)?;
+    let sealed = tools.device.seal(epoch(&tools.config), &key_aad, data_key.as_bytes()).map_err(failed)?;
     // The buffer holds plaintext only until the next call turns it into ciphertext.
     let mut rows = promise.rows().as_slice().to_vec();
     let aad = rows_aad(&tools.config, attempt, dealer, &digest);
-    let tag = Aes256Gcm::new(data_key.as_ref().into())
+    let tag = Aes256Gcm::new(data_key.as_bytes().into())
         .encrypt_in_place_detached(&[0; 12].into(), &aad, &mut rows)
         .map_err(|_| Deny::Store)?;
     let mut w = Writer::default();
@@ -35,19 +34,19 @@ pub(super) fn seal(tools: &mut Tools, attempt: Attempt, promise: &Promise) -> Re
     Ok(w.into_bytes())
 }
 
-/// Opens what `seal` made; a record that does not open is a promise lost, which the caller tells.
+/// Opens what `seal` made, to be parsed; a record that does not open is a promise lost, which the caller tells.
 pub(super) fn open(
     tools: &mut Tools,
     attempt: Attempt,
     run: &Run,
     dealer: Index,
     record: &[u8],
-) -> Result<Option<Promise>, Deny> {
+) -> Result<Option<PromiseReader>, Deny> {
     let Ok(stored) = parse(record) else { return Ok(None) };
     let Ok(sealed) = SealedKey::from_bytes(stored.sealed) else { return Ok(None) };
-    let mut data_key = Zeroizing::new([0; 32]);
+    let mut data_key = Secret::<32>::zeros();
     let key_aad = data_key_aad(&tools.config, &attempt, Sealed::Rows { dealer: dealer.get() });
-    match tools.device.open(epoch(&tools.config), &key_aad, &sealed, &mut data_key) {
+    match tools.device.open(epoch(&tools.config), &key_aad, &sealed, data_key.as_mut_bytes()) {
         Ok(()) => {}
         Err(torus_hsm::DeviceError::Authentication) => return Ok(None),
         Err(error) => return Err(failed(error)),
@@ -55,7 +54,7 @@ pub(super) fn open(
     let mut rows = SecretBytes::zeros(stored.rows.len());
     rows.as_mut_slice().copy_from_slice(stored.rows);
     let aad = rows_aad(&tools.config, attempt, dealer, &stored.digest);
-    let opened = Aes256Gcm::new(data_key.as_ref().into()).decrypt_in_place_detached(
+    let opened = Aes256Gcm::new(data_key.as_bytes().into()).decrypt_in_place_detached(
         &[0; 12].into(),
         &aad,
         rows.as_mut_slice(),
@@ -64,7 +63,7 @@ pub(super) fn open(
     if opened.is_err() {
         return Ok(None);
     }
-    Ok(Promise::parse(run, dealer, stored.digest, rows, stored.matrix).ok())
+    Ok(PromiseReader::new(run, dealer, stored.digest, rows, stored.matrix.to_vec()).ok())
 }
 
 struct Stored<'a> {

@@ -9,7 +9,7 @@ use k256::Scalar;
 use k256::elliptic_curve::Field;
 use k256::elliptic_curve::point::AffineCoordinates;
 use rand_core::CryptoRngCore;
-use torus_hsm::Device;
+use torus_hsm::{Device, Secret};
 use torus_ipc::deny::Deny;
 use torus_protocol::SecretBytes;
 use torus_statement::envelope::{Envelope, Label, Session};
@@ -126,20 +126,20 @@ fn begin(
     let mut product = receiver.projective() * *scalar;
     scalar.zeroize();
     let mut affine = product.to_affine();
-    let mut shared = Zeroizing::new([0; 32]);
-    shared.copy_from_slice(&affine.x());
+    let mut shared = Secret::zeros();
+    shared.as_mut_bytes().copy_from_slice(&affine.x());
     product.zeroize();
     affine.zeroize();
     let signature = sign(device, &Session::preimage(config, me, to, &ephemeral))?;
     let session = Session { config: config.hash(), sender: me, receiver: to, ephemeral, signature };
-    let key = derive(&shared, &session.shared_info(config, &receiver));
+    let key = derive(shared.as_bytes(), &session.shared_info(config, &receiver));
     Ok(Outgoing { session, key, counter: 0 })
 }
 
 /// The key of a session that begins here; Z in the device.
 fn receive(config: &EpochConfig, device: &mut dyn Device, me: Index, session: &Session) -> Result<SessionKey, Deny> {
     let own = config.member(me).ok_or(Deny::Envelope)?.envelope;
-    let mut shared = Zeroizing::new([0; 32]);
-    device.agree(epoch(config), &session.ephemeral, &mut shared).map_err(failed)?;
-    Ok(derive(&shared, &session.shared_info(config, &own)))
+    let mut shared = Secret::zeros();
+    device.agree(epoch(config), &session.ephemeral, shared.as_mut_bytes()).map_err(failed)?;
+    Ok(derive(shared.as_bytes(), &session.shared_info(config, &own)))
 }

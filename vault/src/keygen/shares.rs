@@ -3,18 +3,20 @@
 //! A value of the table is version | attempt | keys | sealed data key, then for each position version | ciphertext | tag.
 //! Every opening checks s*G against the certified commitment: a share of another key, epoch or place does not come out.
 
+use std::sync::Arc;
+
 use aes_gcm::aead::{AeadInPlace, KeyInit};
 use aes_gcm::{Aes256Gcm, Tag};
 use k256::elliptic_curve::PrimeField;
 use k256::{ProjectivePoint, Scalar};
-use torus_hsm::{Device, DeviceError, SealedKey};
+use torus_hsm::{Device, DeviceError, SealedKey, Secret};
 use torus_ipc::deny::Deny;
-use torus_protocol::Shares;
+use torus_protocol::{SecretBytes, Shares};
 use torus_statement::codec::{Malformed, Reader, Writer};
 use torus_statement::dkg::{Attempt, KeyIndex};
 use torus_statement::record::{RECORD_LEN, RECORD_VERSION, Sealed, data_key_aad, share_aad, share_nonce};
 use torus_statement::{EpochConfig, Point};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use super::records::Records;
 use super::tools::{Tools, epoch, failed};
@@ -22,6 +24,8 @@ use crate::store::{Store, StoreError};
 
 const VERSION: u8 = 1;
 const TAG: usize = 16;
+/// Shares that are sealed at a time: each is multiplied once more with the generator.
+const PIECE: usize = 16;
 
 /// Reads shares for releases; each worker has its own.
 #[derive(Clone)]
@@ -92,8 +96,8 @@ impl ShareStore {
         let stored = found.ok_or(ShareError::Missing)?;
         let attempt = Attempt { batch: key.batch(), attempt: stored.attempt };
         let aad = data_key_aad(config, &attempt, Sealed::Shares);
-        let mut data_key = Zeroizing::new([0; 32]);
-        device.open(epoch(config), &aad, &stored.sealed, &mut data_key).map_err(|error| match error {
+        let mut data_key = Secret::zeros();
+        device.open(epoch(config), &aad, &stored.sealed, data_key.as_mut_bytes()).map_err(|error| match error {
             DeviceError::Authentication => ShareError::Mismatch,
             other => ShareError::Device(other),
         })?;
@@ -103,7 +107,7 @@ impl ShareStore {
             return Err(ShareError::Mismatch);
         }
         out.copy_from_slice(ciphertext);
-        Aes256Gcm::new(data_key.as_ref().into())
+        Aes256Gcm::new(data_key.as_bytes().into())
             .decrypt_in_place_detached(
                 &share_nonce(key.position()).into(),
                 &share_aad(config, key, commitment),
@@ -134,31 +138,54 @@ impl From<ShareError> for Deny {
     }
 }
 
-/// The value that stores a batch's shares: one operation of the device, a data key that nothing else is sealed with.
-pub(super) fn seal(tools: &mut Tools, attempt: Attempt, shares: &Shares) -> Result<Vec<u8>, Deny> {
-    let config = tools.config.clone();
-    let mut data_key = Zeroizing::new([0; 32]);
-    tools.rng.fill_bytes(data_key.as_mut());
-    let aad = data_key_aad(&config, &attempt, Sealed::Shares);
-    let sealed = tools.device.seal(epoch(&config), &aad, &data_key).map_err(failed)?;
-    let cipher = Aes256Gcm::new(data_key.as_ref().into());
-    let mut w = Writer::default();
-    let keys = u16::try_from(shares.commitments.len()).map_err(|_| Deny::Store)?;
-    w.u8(VERSION).u32(attempt.attempt).u16(keys).raw(sealed.as_bytes());
-    let mut share = Zeroizing::new([0; 32]);
-    for (position, commitment) in (0..keys).zip(&shares.commitments) {
-        let key = KeyIndex::new(attempt.batch, position).ok_or(Deny::Store)?;
-        // A share that would not open later is not stored now.
-        if !shares.scalars.write(position.into(), &mut share) || !opens(&share, commitment) {
-            return Err(Deny::Commitment);
-        }
-        let aad = share_aad(&config, key, commitment);
-        let tag = cipher
-            .encrypt_in_place_detached(&share_nonce(position).into(), &aad, share.as_mut())
-            .map_err(|_| Deny::Store)?;
-        w.u8(RECORD_VERSION).raw(share.as_ref()).raw(&tag);
+/// A batch's shares on their way to the value that stores them, in pieces.
+pub(super) struct Sealing {
+    config: Arc<EpochConfig>,
+    attempt: Attempt,
+    shares: Shares,
+    // Wiped with the rest of this: a cipher that waited would not be.
+    data_key: SecretBytes,
+    value: Writer,
+    next: u16,
+    keys: u16,
+}
+
+impl Sealing {
+    /// One operation of the device, and a data key that nothing else is sealed with.
+    pub(super) fn begin(tools: &mut Tools, attempt: Attempt, shares: Shares) -> Result<Self, Deny> {
+        let config = tools.config.clone();
+        let mut data_key = SecretBytes::zeros(32);
+        tools.rng.fill_bytes(data_key.as_mut_slice());
+        let aad = data_key_aad(&config, &attempt, Sealed::Shares);
+        let key = data_key.as_slice().try_into().map_err(|_| Deny::Store)?;
+        let sealed = tools.device.seal(epoch(&config), &aad, key).map_err(failed)?;
+        let keys = u16::try_from(shares.commitments.len()).map_err(|_| Deny::Store)?;
+        let mut value = Writer::default();
+        value.u8(VERSION).u32(attempt.attempt).u16(keys).raw(sealed.as_bytes());
+        Ok(Self { config, attempt, shares, data_key, value, next: 0, keys })
     }
-    Ok(w.into_bytes())
+
+    /// Seals some more; the value once all are in it.
+    pub(super) fn advance(&mut self) -> Result<Option<Vec<u8>>, Deny> {
+        let cipher = Aes256Gcm::new_from_slice(self.data_key.as_slice()).map_err(|_| Deny::Store)?;
+        let mut share = Secret::<32>::zeros();
+        let rest = (self.next..self.keys).zip(self.shares.commitments.iter().skip(self.next.into()));
+        for (position, commitment) in rest.take(PIECE) {
+            let key = KeyIndex::new(self.attempt.batch, position).ok_or(Deny::Store)?;
+            // A share that would not open later is not stored now.
+            if !self.shares.scalars.write(position.into(), share.as_mut_bytes()) || !opens(share.as_bytes(), commitment)
+            {
+                return Err(Deny::Commitment);
+            }
+            let aad = share_aad(&self.config, key, commitment);
+            let tag = cipher
+                .encrypt_in_place_detached(&share_nonce(position).into(), &aad, share.as_mut_bytes())
+                .map_err(|_| Deny::Store)?;
+            self.value.u8(RECORD_VERSION).raw(share.as_bytes()).raw(&tag);
+            self.next = position + 1;
+        }
+        Ok((self.next == self.keys).then(|| std::mem::take(&mut self.value).into_bytes()))
+    }
 }
 
 struct Stored {

@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use rand_core::CryptoRngCore;
+use torus_audit::{Event, Generation};
 use torus_hsm::{Device, DeviceError, EpochAttempt};
 use torus_ipc::deny::Deny;
 use torus_protocol::SecretBytes;
+use torus_statement::dkg::Attempt;
 use torus_statement::envelope::{Envelope, Label};
 use torus_statement::{EpochConfig, Index, Signature, keccak256};
+
+use crate::audit::Journal;
+use crate::store::{Change, StoreError};
 
 use super::records::Records;
 use super::sessions::Sessions;
@@ -18,6 +23,8 @@ pub(super) struct Tools {
     pub(super) me: Index,
     pub(super) device: Box<dyn Device>,
     pub(super) records: Records,
+    /// Where what binds this vault is on record.
+    pub(super) audit: Arc<Journal>,
     pub(super) rng: Box<dyn CryptoRngCore + Send>,
     pub(super) sessions: Sessions,
 }
@@ -26,6 +33,16 @@ impl Tools {
     /// Identity's signature over a preimage of the registry.
     pub(super) fn sign(&mut self, preimage: &[u8]) -> Result<Signature, Deny> {
         sign(self.device.as_mut(), preimage)
+    }
+
+    /// A step that binds this vault, in the transaction that it happens in.
+    pub(super) fn on_record(
+        &self,
+        change: &mut Change<'_>,
+        attempt: Attempt,
+        step: Generation,
+    ) -> Result<(), StoreError> {
+        self.audit.append(change, Event::Generation { attempt, step }).map(|_| ())
     }
 
     /// Seals a message for a member.

@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+pub mod audit;
 pub mod block;
 pub mod certificate;
 pub mod codec;
@@ -29,6 +30,7 @@ pub mod text;
 pub mod transaction;
 pub mod vote;
 
+pub use audit::{AuditHead, SignedAuditHead};
 pub use block::{Block, Header};
 pub use certificate::{Certified, CommitCertificate};
 pub use codec::{Malformed, Reader, Wire, Writer};

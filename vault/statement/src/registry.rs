@@ -41,11 +41,13 @@ pub enum Domain {
     Keys,
     /// The shares of a batch are stored.
     Ack,
+    /// How far the audit log has come.
+    AuditHead,
 }
 
 impl Domain {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Receipt,
         Self::SessionToken,
         Self::Contract,
@@ -57,6 +59,7 @@ impl Domain {
         Self::Ready,
         Self::Keys,
         Self::Ack,
+        Self::AuditHead,
     ];
 
     /// What every preimage of this kind begins with.
@@ -73,6 +76,7 @@ impl Domain {
             Self::Ready => b"torus/ready/v1\0",
             Self::Keys => b"torus/keys/v1\0",
             Self::Ack => b"torus/ack/v1\0",
+            Self::AuditHead => b"torus/audit-head/v1\0",
         }
     }
 

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use torus_sharing::{Index, Point};
 
+use crate::audit::{Order, SignedAuditHead};
 use crate::codec::{Malformed, Reader, Wire, Writer};
 use crate::dkg::{Attempt, Dealing, KeyIndex};
 use crate::hash::{Hash, sha256};
@@ -50,6 +51,11 @@ pub mod key {
     /// `Allowance` and sequence of a member.
     pub fn member(index: Index) -> Hash {
         sha256("torus/state/member/v1\0", &[&[index.get()]])
+    }
+
+    /// `AuditEntry` of a member.
+    pub fn audit(index: Index) -> Hash {
+        sha256("torus/state/audit/v1\0", &[&[index.get()]])
     }
 
     /// `Allowance` of a verifier.
@@ -136,6 +142,16 @@ pub struct MemberEntry {
     pub allowance: Allowance,
 }
 
+/// What the log knows of a member's audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// The newest head.
+    pub newest: SignedAuditHead,
+    /// The newest head that no log with `newest`, or with one before it, can have: this member's log forked or went
+    /// back. It stays for good.
+    pub contradiction: Option<SignedAuditHead>,
+}
+
 /// A token bucket, refilled by header time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Allowance {
@@ -166,6 +182,21 @@ impl BatchEntry {
     /// The attempt in force as statements name it.
     pub const fn attempt_of(&self, batch: u64) -> Attempt {
         Attempt { batch, attempt: self.attempt }
+    }
+}
+
+impl AuditEntry {
+    /// With a further head of the same member, whose signature the caller has checked; `None` if that is no news. Of the
+    /// heads that contradict, too, the newest is kept.
+    #[must_use]
+    pub fn with(self, head: SignedAuditHead) -> Option<Self> {
+        let place = |signed: &SignedAuditHead| (signed.head.start, signed.head.count);
+        match self.newest.head.order(&head.head) {
+            Order::Later => Some(Self { newest: head, ..self }),
+            Order::Earlier => None,
+            Order::Contradiction if self.contradiction.is_some_and(|known| place(&head) <= place(&known)) => None,
+            Order::Contradiction => Some(Self { contradiction: Some(head), ..self }),
+        }
     }
 }
 
@@ -280,6 +311,21 @@ impl Wire for Supply {
             available: r.list(65_536, |r| Ok((r.u64()?, r.u16()?, r.u16()?)))?,
             assigned: r.u64()?,
         })
+    }
+}
+
+impl Wire for AuditEntry {
+    fn write(&self, w: &mut Writer) {
+        w.u8(1);
+        self.newest.write(w);
+        w.option(self.contradiction.as_ref(), |w, head| head.write(w));
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        if r.u8()? != 1 {
+            return Err(Malformed::Version);
+        }
+        Ok(Self { newest: SignedAuditHead::read(r)?, contradiction: r.option(SignedAuditHead::read)? })
     }
 }
 

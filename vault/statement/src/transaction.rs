@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use torus_sharing::Index;
 
+use crate::audit::SignedAuditHead;
 use crate::codec::{Malformed, Reader, Wire, Writer};
 use crate::dkg::{Attempt, CertifiedDealing, read_signatures, write_signatures};
 use crate::hash::{Hash, sha256};
@@ -63,6 +64,8 @@ pub enum Body {
         /// By the sender's identity over `Attempt::ack`.
         signature: Signature,
     },
+    /// How far the sender's vault's audit log has come.
+    AuditHead(SignedAuditHead),
 }
 
 impl Transaction {
@@ -126,6 +129,10 @@ impl Wire for Body {
                 attempt.write(w);
                 signature.write(w);
             }
+            Self::AuditHead(head) => {
+                w.u8(5);
+                head.write(w);
+            }
         }
     }
 
@@ -139,6 +146,7 @@ impl Wire for Body {
                 signatures: read_signatures(r)?,
             },
             4 => Self::Ack { attempt: Attempt::read(r)?, signature: Signature::read(r)? },
+            5 => Self::AuditHead(SignedAuditHead::read(r)?),
             _ => return Err(Malformed::Field("transaction")),
         })
     }

@@ -13,7 +13,7 @@ use torus_statement::dkg::{Attempt, CertifiedDealing, Dealing, published_digest,
 use torus_statement::envelope::{Envelope, Kind, Label, Session};
 use torus_statement::keycert::{MemberKeys, Residency};
 use torus_statement::receipt::{BadReceipt, Receipt, SignedReceipt};
-use torus_statement::state::{Assignment, BatchEntry, KeyEntry, MemberEntry, Phase, Supply};
+use torus_statement::state::{Assignment, AuditEntry, BatchEntry, KeyEntry, MemberEntry, Phase, Supply};
 use torus_statement::text::{NetworkName, VerifierName};
 use torus_statement::*;
 
@@ -246,6 +246,24 @@ fn the_recovery_byte_is_the_one_that_recovers_the_key() {
 }
 
 #[test]
+fn a_head_of_an_audit_log_is_one_vaults_of_one_network() {
+    let config = config();
+    let (two, three) = (Index::new(2).unwrap(), Index::new(3).unwrap());
+    let head = AuditHead { start: 1, count: 2, link: [3; 32], time: 4 };
+    let signed = |head: AuditHead, by, chain: &Hash, member| SignedAuditHead {
+        head,
+        signature: sign(&identity(by), &head.preimage(chain, member)),
+    };
+    let chain = config.committee().chain;
+    assert!(signed(head, two, &chain, two).verifies(&config, two));
+    assert!(!signed(head, two, &chain, two).verifies(&config, three));
+    assert!(!signed(head, three, &chain, two).verifies(&config, two));
+    assert!(!signed(head, two, &[9; 32], two).verifies(&config, two));
+    let cut = SignedAuditHead { head: AuditHead { count: 1, ..head }, ..signed(head, two, &chain, two) };
+    assert!(!cut.verifies(&config, two));
+}
+
+#[test]
 fn a_high_s_twin_of_a_signature_is_no_signature() {
     let bytes = sign(&signing_key(1), b"x").to_bytes();
     let low = k256::ecdsa::Signature::from_slice(&bytes).unwrap();
@@ -283,6 +301,8 @@ fn the_formats_bytes_are_final() {
     let body = |body| Transaction { config: [3; 32], sender: one, sequence: 9, body, signature: [4; 64] };
     let batch = |phase| BatchEntry { attempt: 2, keys: 16, height: 5, time: 6, phase };
     let vote = Vote { step: Step::Prevote, height: 4, round: 1, block: Some([2; 32]) };
+    let head = AuditHead { start: 3, count: 40, link: [6; 32], time: 7 };
+    let head = SignedAuditHead { head, signature };
     let formats: Vec<(&str, Vec<u8>)> = vec![
         ("config", config.to_bytes()),
         ("header", header(&config, 3).to_bytes()),
@@ -300,6 +320,10 @@ fn the_formats_bytes_are_final() {
         ),
         ("keys", body(Body::Keys { attempt, published: vec![1], signatures: vec![(one, signature)] }).to_bytes()),
         ("ack", body(Body::Ack { attempt, signature }).to_bytes()),
+        ("audit head", body(Body::AuditHead(head)).to_bytes()),
+        ("audit head preimage", head.head.preimage(&config.committee().chain, one)),
+        ("audit entry", AuditEntry { newest: head, contradiction: None }.to_bytes()),
+        ("contradicted audit entry", AuditEntry { newest: head, contradiction: Some(head) }.to_bytes()),
         ("ready preimage", attempt.ready(&config, &dealing)),
         ("keys preimage", attempt.keys(&config, &[8; 32])),
         ("ack preimage", attempt.ack(&config, &[8; 32])),
@@ -332,6 +356,7 @@ fn the_formats_bytes_are_final() {
     round(&config);
     round(&batch(Phase::Qualified { dealings: vec![dealing], time: 3 }));
     round(&body(Body::Ack { attempt, signature }));
+    round(&AuditEntry { newest: head, contradiction: Some(head) });
     round(&certify(&config, header(&config, 3), &[1, 2, 3, 4]));
 }
 
@@ -351,6 +376,7 @@ proptest! {
         one::<Envelope>(&bytes);
         one::<BatchEntry>(&bytes);
         one::<Supply>(&bytes);
+        one::<AuditEntry>(&bytes);
         one::<Assignment>(&bytes);
         one::<KeyEntry>(&bytes);
         one::<Verifier>(&bytes);

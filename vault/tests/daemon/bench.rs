@@ -10,9 +10,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use k256::{ProjectivePoint, Scalar};
+use torus_audit::Event;
 use torus_ipc::{Request, Response};
 use torus_statement::text::VerifierName;
 use torus_statement::{Point, keccak256};
+use torus_vault::audit::Journal;
+use torus_vault::store::{Store, StoreError};
 
 use crate::rig::{Node, Rig};
 use five::{BATCH, Five, Samples};
@@ -87,6 +90,57 @@ fn figures(directory: &Path) {
     row("release between batches", &percentiles(&mut all.quiet));
     row("release while the vault works on a batch", &percentiles(&mut all.busy));
     row("a batch, the time that this vault works on it", &micro(all.generating / BATCHES as u32));
+}
+
+/// The audit log alone: what its records cost in writes of their own, and how fast a copy is verified.
+#[test]
+#[ignore = "figures: make bench"]
+fn figures_of_the_audit_log() {
+    let directory = tempfile::tempdir().unwrap();
+    println!("\nThe audit log alone, on this disk. In a vault its records share the write of what they are of");
+    let store = Store::create(directory.path()).unwrap();
+    let journal = Journal::open(&store).unwrap();
+    for (writes, records) in [(500, 1), (200, MANY)] {
+        let began = Instant::now();
+        for write in 0..writes {
+            let written: Result<(), StoreError> = journal.write(|change| {
+                for record in 0..records {
+                    let user = keccak256(format!("{write} {record}").as_bytes());
+                    let release = Event::Release { epoch: 1, user, key: user, temporary: user, session: 3600 };
+                    journal.append(change, release)?;
+                }
+                Ok(())
+            });
+            written.unwrap();
+        }
+        let all = writes * u32::try_from(records).unwrap();
+        row(&format!("audit records, {records} to a write"), &rate(began.elapsed() / all));
+    }
+    let many = 100_000;
+    let written: Result<(), StoreError> = journal.write(|change| {
+        (0..many)
+            .try_for_each(|height| journal.append(change, Event::Lock { height, round: 0, block: [7; 32] }).map(|_| ()))
+    });
+    written.unwrap();
+    let (key, mut copy) = (k256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap(), Vec::new());
+    store
+        .read(|view| {
+            let extent = journal.extent_in(view)?;
+            copy.extend(torus_audit::copy::beginning(extent.base, &extent.before));
+            journal.each(view, 0, |record, link| {
+                copy.extend(torus_audit::copy::entry(record, link));
+                Ok::<_, StoreError>(true)
+            })?;
+            copy.extend(torus_audit::copy::end(extent.next, &extent.link));
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+    let (began, mut seen) = (Instant::now(), 0u32);
+    let mut verifier = torus_audit::Verifier::new(crate::network::public(&key), None);
+    verifier.push(&copy, |_| seen += 1);
+    // There is no checkpoint in it: signatures would be the same few however many records there are.
+    assert!(verifier.finish().is_err());
+    row("audit records verified", &rate(began.elapsed() / seen));
 }
 
 /// Commitments that no vault has seen.

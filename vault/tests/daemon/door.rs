@@ -59,6 +59,56 @@ fn bad_visitors_lose_their_connection_and_nobody_else_loses_anything() {
 }
 
 #[test]
+fn a_door_without_descriptors_waits_and_the_vault_goes_on() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let vault = rig.start(&network.file.hash(), None);
+    drop(vault.node());
+    until(Duration::from_secs(10), || vault.log().contains("connection ended").then_some(()));
+    std::thread::sleep(Duration::from_millis(300));
+    // The next connection would take the lowest free descriptor: none is free below the limit.
+    vault.descriptors(vault.lowest_free_descriptor());
+    let mut node = vault.connect();
+    let id = node.send(&Request::Hello(IPC_VERSION));
+    until(Duration::from_secs(10), || vault.log().contains("no connection can be taken up now").then_some(()));
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(vault.log().matches("no connection can be taken up now").count(), 1, "{}", vault.log());
+    // Once there are some again it serves whoever waited.
+    vault.descriptors(1024);
+    assert!(matches!(node.next_answer(), Some((answered, Response::Hello(_))) if answered == id));
+    assert!(matches!(node.ask(&Request::Status), Response::Status(status) if status.device));
+    drop(node);
+    vault.stop();
+}
+
+#[test]
+fn a_flood_of_unreadable_requests_is_a_few_lines_of_the_log() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let vault = rig.start(&network.file.hash(), None);
+    let (mut node, _) = vault.node();
+    let unreadable = [&11u32.to_be_bytes()[..], &77u64.to_be_bytes(), &[1, 99, 0]].concat();
+    for _ in 0..500 {
+        node.raw(&unreadable);
+        assert_eq!(node.next_answer(), Some((77, Response::Denied(Deny::Malformed))));
+    }
+    drop(node);
+    for _ in 0..100 {
+        let (mut bad, _) = vault.node();
+        bad.raw(&u32::MAX.to_be_bytes());
+        assert_eq!(bad.next_answer(), None);
+    }
+    let log = vault.log();
+    for kind in ["a request cannot be read", "a frame has an impossible length"] {
+        let lines = log.matches(kind).count();
+        assert!((1..=20).contains(&lines), "{lines} lines of {kind:?}");
+    }
+    assert!(log.contains("more like this are only counted"), "{log}");
+    assert!(log.len() < 10_000, "{} bytes", log.len());
+    vault.stop();
+}
+
+#[test]
 fn another_uid_is_refused() {
     let (rig, own) = Rig::made();
     let network = Network::found(&rig, own);

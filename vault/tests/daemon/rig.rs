@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +17,9 @@ use torus_statement::{Hash, KeyCertificate};
 
 pub(crate) const VAULT: &str = env!("CARGO_BIN_EXE_torus-vault");
 const MODULES: [&str; 2] = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"];
+
+/// A user and group that nobody else is: numbers that systemd's list of ranges leaves unused.
+const SERVANT: u32 = 61_000;
 
 /// One member's directories and files.
 pub(crate) struct Rig {
@@ -81,9 +86,13 @@ impl Rig {
     }
 
     pub(crate) fn command(&self, verb: &str) -> Command {
+        self.command_of(&[verb])
+    }
+
+    pub(crate) fn command_of(&self, verb: &[&str]) -> Command {
         let module = MODULES.iter().find(|module| Path::new(module).exists()).expect("Debian's softhsm2 is installed");
         let mut command = Command::new(VAULT);
-        command.env("SOFTHSM2_CONF", self.path("softhsm.conf")).arg(verb).args(["--module", module]);
+        command.env("SOFTHSM2_CONF", self.path("softhsm.conf")).args(verb).args(["--module", module]);
         command.args(["--token-label", "member-1", "--pin-file"]).arg(self.path("pin"));
         command.arg("--data").arg(self.path("data"));
         command
@@ -105,6 +114,15 @@ impl Rig {
 
     /// Starts it after a word of the shell, as a limit on its resources.
     pub(crate) fn start_after(&self, first: &str, genesis: &Hash, uid: Option<u32>) -> Running {
+        self.start_as(first, &[], genesis, uid)
+    }
+
+    /// Starts it with more arguments.
+    pub(crate) fn start_with(&self, more: &[&str], genesis: &Hash) -> Running {
+        self.start_as("", more, genesis, None)
+    }
+
+    fn start_as(&self, first: &str, more: &[&str], genesis: &Hash, uid: Option<u32>) -> Running {
         let socket = self.path("vault.sock");
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).unwrap();
@@ -115,12 +133,23 @@ impl Rig {
         let script = format!("exec 3<&0 0</dev/null; {first} exec \"$@\"");
         let mut command = Command::new("sh");
         command.args(["-c", &script, "sh"]).arg(vault.get_program()).args(vault.get_args());
-        command.arg("--network-file").arg(self.path("network.torus"));
-        command.args(["--genesis", &hex(genesis), "--node-uid", &uid]);
+        command.arg("--network-file").arg(self.path("network.torus")).arg("--token-dir").arg(self.path("tokens"));
+        command.args(["--genesis", &hex(genesis), "--node-uid", &uid]).args(more).args(self.given_away());
         command.env("SOFTHSM2_CONF", self.path("softhsm.conf")).env("LISTEN_FDS", "1").env_remove("LISTEN_PID");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let child = command.stdin(Stdio::from(OwnedFd::from(listener))).stderr(file).spawn().unwrap();
         Running { child, socket, log }
+    }
+
+    /// A vault does not serve as root: where the tests run as root it becomes another user, who must own its files.
+    fn given_away(&self) -> Vec<String> {
+        if own_uid() != 0 {
+            return Vec::new();
+        }
+        std::fs::set_permissions(self.dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let owner = format!("{SERVANT}:{SERVANT}");
+        assert!(Command::new("chown").args(["-R", &owner]).arg(self.dir.path()).status().unwrap().success());
+        ["--uid", &SERVANT.to_string(), "--gid", &SERVANT.to_string()].map(str::to_owned).to_vec()
     }
 
     /// Copies the store away, or back.
@@ -153,10 +182,34 @@ impl Running {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Sets the most descriptors that the process may have open.
+    pub(crate) fn descriptors(&self, most: usize) {
+        let pid = self.child.id().to_string();
+        let mut set = Command::new("prlimit");
+        set.args(["--pid", &pid, &format!("--nofile={most}:")]);
+        if own_uid() == 0 {
+            // Root without every capability may set only its own: as the vault's user it may.
+            set.uid(SERVANT).gid(SERVANT);
+        }
+        assert!(set.status().unwrap().success());
+    }
+
+    /// The descriptor that the process would open next.
+    pub(crate) fn lowest_free_descriptor(&self) -> usize {
+        let open = PathBuf::from(format!("/proc/{}/fd", self.child.id()));
+        (0..).find(|number| open.join(number.to_string()).symlink_metadata().is_err()).unwrap()
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Waits until it serves: before that a signal ends it as any process.
+    pub(crate) fn served(self) -> Self {
+        drop(self.node());
+        self
     }
 
     /// SIGTERM; the vault must end by itself with code 0.

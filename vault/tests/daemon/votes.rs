@@ -150,10 +150,58 @@ fn two_certified_headers_of_one_height_stop_the_vault_for_good() {
     assert_eq!(node.denied(&Request::Advance(Box::new(other))), Deny::Header);
     assert_eq!(node.denied(&Request::HeldVotes), Deny::NoVote);
     assert_eq!(node.denied(&ask(vote(Prevote, 3, 0, None), vec![])), Deny::NoVote);
-    assert_eq!(node.denied(&crate::commits::ask([1; 32], 1, "demo")), Deny::Epoch);
+    assert_eq!(node.denied(&crate::commits::ask([1; 32], 1, "demo")), Deny::Frozen);
+    assert_eq!(node.denied(&Request::Outbox), Deny::Frozen);
     vault.stop();
     let vault = rig.start(&genesis, None);
     let (mut node, _) = vault.node();
     assert_eq!(node.denied(&Request::HeldVotes), Deny::NoVote);
     assert!(vault.log().contains("two certified headers of height 1"));
+}
+
+#[test]
+fn a_store_copied_back_over_the_same_start_is_found_out_by_the_first_certified_vote_that_it_forgot() {
+    for rolled_back in [false, true] {
+        let (rig, own) = Rig::made();
+        let network = Network::found(&rig, own);
+        let genesis = network.file.hash();
+        let vault = rig.start(&genesis, None);
+        let (mut node, _) = vault.node();
+        // The token's counter ticked at the start: it says nothing against a copy that was made later.
+        rig.copy_store("data", "copy");
+        let header = network.header(1, network.genesis(), now(), [1; 32]);
+        let block = Some(header.hash());
+        let prevote = vote(Prevote, 1, 0, block);
+        cast(&network, &mut node, prevote, vec![]);
+        let precommit = ask(vote(Precommit, 1, 0, block), polka(&network, prevote));
+        let Response::Vote(own) = node.ask(&precommit) else { panic!() };
+        let mut certified = network.certify(header);
+        certified.certificate.signatures[3] = (own.voter, own.signature);
+        certified.certificate.signatures.sort_by_key(|(voter, _)| *voter);
+        vault.kill();
+        if rolled_back {
+            rig.copy_store("copy", "data");
+        }
+        let vault = rig.start(&genesis, None);
+        let (mut node, _) = vault.node();
+        let advance = Request::Advance(Box::new(certified));
+        if !rolled_back {
+            assert_eq!(node.ask(&advance), Response::Done);
+            continue;
+        }
+        assert_eq!(node.denied(&advance), Deny::Frozen);
+        assert_eq!(node.denied(&ask(prevote, vec![])), Deny::NoVote);
+        assert_eq!(node.denied(&Request::Outbox), Deny::Frozen);
+        assert_eq!(node.denied(&crate::commits::ask([1; 32], 1, "demo")), Deny::Frozen);
+        assert!(vault.log().contains("the store is an old copy"), "{}", vault.log());
+        // Its operator accepts it: it begins as after a kill, with a new not-before, and votes from his height on.
+        vault.stop();
+        assert!(rig.command("accept-store").args(["--from-height", "2"]).status().unwrap().success());
+        let vault = rig.start(&genesis, None);
+        let (mut node, _) = vault.node();
+        assert_eq!(node.denied(&crate::commits::ask([1; 32], 1, "demo")), Deny::Settling);
+        assert_eq!(node.denied(&ask(prevote, vec![])), Deny::NoVote);
+        assert_eq!(node.ask(&advance), Response::Done);
+        assert!(matches!(node.ask(&Request::HeldVotes), Response::HeldVotes(_)));
+    }
 }

@@ -11,7 +11,8 @@ use k256::elliptic_curve::PrimeField;
 use k256::elliptic_curve::point::AffineCoordinates;
 use k256::{ProjectivePoint, Scalar};
 use sha2::{Digest, Sha256, Sha512};
-use torus_ipc::{Deny, Ecies, LoginProof, Lookup, Progress, Request, Response, VoteRequest};
+use torus_audit::Event;
+use torus_ipc::{CommitReceipt, Deny, Ecies, LoginProof, Lookup, Progress, Request, Response, VoteRequest};
 use torus_sharing::PublishedKeys;
 use torus_statement::certificate::{CommitCertificate, SignedHeader};
 use torus_statement::codec::Wire;
@@ -23,6 +24,7 @@ use torus_statement::text::{VerifierId, VerifierName};
 use torus_statement::vote::{SignedVote, Step, Vote};
 use torus_statement::{Hash, Header, Index, NetworkFile, Point, Signature, keccak256};
 
+use crate::audit::{export, records};
 use crate::commits::{ask, status};
 use crate::network::{file, now};
 use crate::reveals::{prove, root, token};
@@ -56,8 +58,19 @@ impl World {
         (world, issuer)
     }
 
+    /// The receipts of all that run.
+    fn commit(&mut self, commit: &Request) -> Vec<SignedReceipt> {
+        let receipt = |response| match response {
+            Response::Receipt(CommitReceipt { data, signature }) => {
+                SignedReceipt { data, signature: Signature::from_bytes(signature[..64].try_into().unwrap()).unwrap() }
+            }
+            other => panic!("{other:?}"),
+        };
+        self.up().into_iter().map(|at| receipt(self.node(at).ask(commit))).collect()
+    }
+
     fn start(&self, at: usize) -> (Running, Node) {
-        let vault = self.rigs[at].start(&self.file.hash(), None);
+        let vault = self.rigs[at].start_with(&["--limits", "key=1"], &self.file.hash());
         let (node, _) = vault.node();
         (vault, node)
     }
@@ -217,12 +230,15 @@ fn five_vaults_generate_keys_and_a_user_recovers_his_from_any_three_also_after_k
         (place, entry.to_bytes()),
         (key::assignment(&verifier, &user), assignment.to_bytes()),
         (key::key(lowest), key_entry.to_bytes()),
+        (key::verifier(&verifier), world.file.verifiers[0].to_bytes()),
     ];
     let header = world.block(&state);
     world.batch(&header, &state, &entry);
     assert_eq!(world.acks, 5);
     assert_eq!(status(world.node(0)).shares, 4);
+    let policy = Proven { value: world.file.verifiers[0].clone(), proof: prove(&state, 3) };
     let lookup = Lookup {
+        user,
         assignment: Proven { value: assignment, proof: prove(&state, 1) },
         key: Proven { value: key_entry.clone(), proof: prove(&state, 2) },
     };
@@ -241,18 +257,9 @@ fn five_vaults_generate_keys_and_a_user_recovers_his_from_any_three_also_after_k
     let commit = Request::Commit { token: keccak256(token.as_bytes()), temporary, verifier: verifier.clone() };
     // One vault is away.
     drop(world.vaults[2].take());
-    let receipts: Vec<SignedReceipt> = world
-        .up()
-        .into_iter()
-        .map(|at| match world.node(at).ask(&commit) {
-            Response::Receipt(receipt) => {
-                let signature = Signature::from_bytes(receipt.signature[..64].try_into().unwrap()).unwrap();
-                SignedReceipt { data: receipt.data, signature }
-            }
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    let proof = LoginProof { token, verifier, receipts, header, lookup, session_seconds: 3600 };
+    let receipts = world.commit(&commit);
+    let proof =
+        LoginProof { token, verifier: verifier.clone(), receipts, header, policy, lookup, session_seconds: 3600 };
     let request = Request::Release(Box::new(proof));
     let mut shares = Vec::new();
     for at in world.up() {
@@ -278,6 +285,67 @@ fn five_vaults_generate_keys_and_a_user_recovers_his_from_any_three_also_after_k
             .sum();
         assert_eq!(Point::new(&(ProjectivePoint::GENERATOR * key)).unwrap(), key_entry.public);
     }
+
+    // One release of a key in an hour: the same login counts once, whoever asks again; another does not fit.
+    let Request::Release(proof) = &request else { unreachable!() };
+    let second = crate::reveals::token(&issuer, now() / 1000 + 1, "app");
+    let commit = Request::Commit { token: keccak256(second.as_bytes()), temporary, verifier };
+    let receipts = world.commit(&commit);
+    let second = Request::Release(Box::new(LoginProof { token: second, receipts, ..(**proof).clone() }));
+    for at in world.up() {
+        assert_eq!(world.node(at).denied(&second), Deny::Quota);
+        assert!(matches!(world.node(at).ask(&request), Response::Share(_)));
+    }
+    every_release_was_on_record_before_its_answer(&mut world, &request);
+}
+
+/// Killed in the midst of many releases, a vault has as many on record as it answered, or more, and none of them names its
+/// user to whoever has no key.
+fn every_release_was_on_record_before_its_answer(world: &mut World, request: &Request) {
+    let (vault, mut node) = world.vaults[0].take().unwrap();
+    for _ in 0..200 {
+        node.send(request);
+    }
+    let mut answered = 1;
+    for _ in 0..20 {
+        assert!(matches!(node.next_answer(), Some((_, Response::Share(_)))));
+        answered += 1;
+    }
+    vault.kill();
+    // What had left before the kill is still in the socket.
+    while let Some((_, Response::Share(_))) = node.next_answer() {
+        answered += 1;
+    }
+    let rig = &world.rigs[0];
+    let genesis = world.file.hash();
+    rig.start(&genesis, None).served().stop();
+    let identity = world.file.config.keys().certificates[0].keys.identity;
+    let copy = export(rig, "copy");
+    let found = records(&copy, &identity);
+    let recorded: u32 = found
+        .iter()
+        .map(|record| match &record.event {
+            Event::Release { epoch: 1, session: 3600, .. } => 1,
+            Event::Again { count, .. } => *count,
+            _ => 0,
+        })
+        .sum();
+    assert!(recorded >= answered, "{recorded} on record, {answered} answered");
+    let steps = found.iter().filter(|record| matches!(record.event, Event::Generation { .. })).count();
+    assert_eq!(steps, 3, "dealt, stored, acknowledged");
+
+    let Request::Release(proof) = request else { panic!("no reveal") };
+    let bytes = std::fs::read(copy).unwrap();
+    for secret in ["alice", proof.token.as_str(), "example.com"] {
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{secret}");
+    }
+    let who = |id| {
+        let asked = rig.command_of(&["audit", "who"]).args(["--verifier", "demo", "--id", id]).output().unwrap();
+        assert!(asked.status.success(), "{asked:?}");
+        String::from_utf8(asked.stdout).unwrap()
+    };
+    assert!(who("alice@example.com").contains("release: epoch 1"));
+    assert!(who("bob@example.com").contains("no share was released"));
 }
 
 /// As eccrypto decrypts.

@@ -1,6 +1,7 @@
 //! Figures of the engine alone: five of them on loopback, votes by keys in memory, a chain in memory. What a transaction
 //! of the whole network takes longer is not the engine's. Nothing is judged.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
@@ -8,8 +9,8 @@ use super::kit::transaction;
 
 const ALL: [u8; 5] = [1, 2, 3, 4, 5];
 const SINGLE: u64 = 100;
-const AT_ONCE: usize = 200;
-const MANY: u64 = 3000;
+/// In flight and how many: as many as the network's own figure of an assignment has in flight, and as the engine bears.
+const AT_ONCE: [(usize, u64); 2] = [(16, 800), (200, 3000)];
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
@@ -25,13 +26,18 @@ fn figures_of_the_bare_engine() {
     row("transaction, one at a time", &percentiles(&mut took));
     cluster.settle(&ALL);
 
-    let first = cluster.height(1);
-    let began = Instant::now();
-    let mut took = at_once(&cluster);
-    let rate = MANY as f64 / began.elapsed().as_secs_f64();
-    let blocks = cluster.height(1) - first;
-    let figure = format!("{}, {rate:.0}/s, {:.0} a block", percentiles(&mut took), MANY as f64 / blocks as f64);
-    row(&format!("transaction, {AT_ONCE} in flight over all members"), &figure);
+    let mut next = SINGLE;
+    for (in_flight, many) in AT_ONCE {
+        let first = cluster.height(1);
+        let began = Instant::now();
+        let mut took = at_once(&cluster, in_flight, next..next + many);
+        next += many;
+        let rate = many as f64 / began.elapsed().as_secs_f64();
+        let blocks = cluster.height(1) - first;
+        let figure = format!("{}, {rate:.0}/s, {:.0} a block", percentiles(&mut took), many as f64 / blocks as f64);
+        row(&format!("transaction, {in_flight} in flight over all members"), &figure);
+        cluster.settle(&ALL);
+    }
 }
 
 fn single(cluster: &Cluster, number: u64) -> Duration {
@@ -44,15 +50,15 @@ fn single(cluster: &Cluster, number: u64) -> Duration {
 }
 
 /// Keeps so many in flight until all are committed. Looked at once a block of the member.
-fn at_once(cluster: &Cluster) -> Vec<Duration> {
-    let mut numbers = SINGLE..SINGLE + MANY;
+fn at_once(cluster: &Cluster, in_flight: usize, mut numbers: Range<u64>) -> Vec<Duration> {
+    let many = numbers.clone().count();
     let mut under_way: Vec<(u8, Vec<u8>, Instant)> = Vec::new();
     let mut took = Vec::new();
     let mut seen = [0; ALL.len()];
     let began = Instant::now();
-    while took.len() < MANY as usize {
-        assert!(began.elapsed() < PATIENCE, "{} of {MANY} within {PATIENCE:?}", took.len());
-        for number in numbers.by_ref().take(AT_ONCE - under_way.len()) {
+    while took.len() < many {
+        assert!(began.elapsed() < PATIENCE, "{} of {many} within {PATIENCE:?}", took.len());
+        for number in numbers.by_ref().take(in_flight - under_way.len()) {
             let bytes = transaction(&cluster.config, number);
             let at = Instant::now();
             assert!(cluster.handle(member(number)).submit(bytes.clone()).unwrap());

@@ -111,7 +111,8 @@ impl Cluster {
     }
 
     pub(super) fn is_marked(&self, member: u8) -> bool {
-        self.directory.join(member.to_string()).join("wal.drop").exists()
+        let mark = self.directory.join(member.to_string()).join("wal.drop");
+        std::fs::metadata(mark).is_ok_and(|mark| mark.len() > 0)
     }
 
     pub(super) fn chain(&self, member: u8) -> &MemoryChain {

@@ -278,6 +278,7 @@ pub(super) fn count(submitted: &[(Index, Body)]) -> BTreeMap<(&'static str, u64)
             Body::Keys { attempt, .. } => ("keys", attempt.batch),
             Body::Ack { attempt, .. } => ("ack", attempt.batch),
             Body::Assign { .. } => ("assign", 0),
+            Body::AuditHead(_) => ("audit head", 0),
         };
         *counts.entry(kind).or_default() += 1;
     }

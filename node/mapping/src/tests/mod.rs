@@ -1,4 +1,5 @@
 mod attacks;
+mod audit;
 mod invariants;
 #[allow(dead_code)] // Other crates' tests include it too.
 mod net;

@@ -11,8 +11,8 @@ use torus_statement::keycert::{MemberKeys, Residency};
 use torus_statement::policy::{IssuerKey, IssuerPublicKey, Policy};
 use torus_statement::text::{NetworkName, VerifierId, VerifierName};
 use torus_statement::{
-    Body, Committee, EpochConfig, Hash, Index, KeyCertificate, KeyPart, Point, Signature, Sizes, TimeConstants,
-    Transaction, Verifier, keccak256,
+    AuditHead, Body, Committee, EpochConfig, Hash, Index, KeyCertificate, KeyPart, Point, Signature, SignedAuditHead,
+    Sizes, TimeConstants, Transaction, Verifier, keccak256,
 };
 
 /// The founding time of every test network.
@@ -170,6 +170,14 @@ impl Net {
     pub(crate) fn ack(&self, attempt: Attempt, member: u8) -> Body {
         let digest = published_digest(&self.published(attempt).to_bytes());
         Body::Ack { attempt, signature: sign(&self.identities[at(member).slot()], &attempt.ack(&self.config, &digest)) }
+    }
+}
+
+impl Net {
+    /// A head of a member's audit log as its vault signs it.
+    pub(crate) fn audit_head(&self, member: u8, head: AuditHead) -> SignedAuditHead {
+        let preimage = head.preimage(&self.config.committee().chain, at(member));
+        SignedAuditHead { head, signature: sign(&self.identities[at(member).slot()], &preimage) }
     }
 }
 

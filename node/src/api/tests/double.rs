@@ -18,11 +18,11 @@ use torus_statement::merkle::{PLACEHOLDER, inner, leaf};
 use torus_statement::policy::Policy;
 use torus_statement::receipt::Receipt;
 use torus_statement::session::SessionToken;
-use torus_statement::state::{self, Assignment, KeyEntry, Proven};
+use torus_statement::state::{self, Assignment, AuditEntry, KeyEntry, Proven};
 use torus_statement::text::{NetworkName, VerifierId, VerifierName};
 use torus_statement::{
-    Committee, EpochConfig, Hash, Header, Index, KeyPart, MerkleProof, NetworkFile, Point, Signature, Sizes, Step,
-    TimeConstants, Verifier, Vote, Wire, keccak256,
+    AuditHead, Committee, EpochConfig, Hash, Header, Index, KeyPart, MerkleProof, NetworkFile, Point, Signature,
+    SignedAuditHead, Sizes, Step, TimeConstants, Verifier, Vote, Wire, keccak256,
 };
 
 use super::super::backend::{AssignError, Backend, CertifiedKey, Found, KeyOwner, NodeStatus, ReleaseInput};
@@ -204,6 +204,7 @@ impl World {
             buffer_unassigned: 6,
             buffer_target: 8,
             batches_pending: 0,
+            batches: Vec::new(),
             assigned: 2,
         };
         Arc::new(Double {
@@ -275,6 +276,7 @@ impl World {
         CertifiedKey {
             header: SignedHeader { header, certificate: CommitCertificate { round: 0, signatures } },
             lookup: Lookup {
+                user: owned.user,
                 assignment: Proven { value: found.assignment, proof: proof(&leaves, &place) },
                 key: Proven { value: found.key, proof: proof(&leaves, &state::key::key(found.index)) },
             },
@@ -343,6 +345,14 @@ impl Backend for Double {
 
     fn verifier(&self, name: &VerifierName) -> Option<Policy> {
         self.world.file.verifiers.iter().find(|v| v.name == *name).map(|v| v.policy.clone())
+    }
+
+    fn audits(&self) -> Vec<(Index, AuditEntry)> {
+        let head = AuditHead { start: 3, count: 40, link: [6; 32], time: 7 };
+        let signature =
+            sign(&signer(identity(self.index)), &head.preimage(&self.world.config.committee().chain, self.index));
+        let newest = SignedAuditHead { head, signature };
+        vec![(self.index, AuditEntry { newest, contradiction: None })]
     }
 
     fn status(&self) -> NodeStatus {

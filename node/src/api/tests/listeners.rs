@@ -183,6 +183,12 @@ async fn the_operators_listener_says_health_readiness_and_metrics() {
     }
     let ready = get("/readyz").await;
     assert!(ready.starts_with("HTTP/1.1 200") && ready.contains(r#""ready":true"#), "{ready}");
+    let audit = get("/audit").await;
+    let head = format!(r#""count":40,"link":"{}""#, "06".repeat(32));
+    assert!(
+        audit.contains(r#""member":1"#) && audit.contains(&head) && audit.contains(r#""contradiction":null"#),
+        "{audit}"
+    );
     let metrics = get("/metrics").await;
     assert!(metrics.contains("torus_ready 1") && metrics.contains("# EOF"), "{metrics}");
     let post = exchange(address, b"POST /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");

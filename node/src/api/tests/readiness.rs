@@ -1,8 +1,9 @@
 //! Readiness says what is the matter, each thing by its own code.
 
 use serde_json::json;
+use torus_statement::state::{BatchEntry, Phase};
 
-use super::super::backend::NodeStatus;
+use super::super::backend::{BatchStatus, NodeStatus};
 use super::super::metrics::Metrics;
 use super::super::readiness::Readiness;
 use super::double::{NOW, World, bare_seal};
@@ -58,6 +59,36 @@ fn the_answer_holds_what_progress_needs() {
     assert_eq!((&json["buffer"]["unassigned"], &json["buffer"]["target"]), (&json!(0), &json!(8)));
     assert_eq!((&json["peers"], &json["reasons"][0]["code"]), (&json!(4), &json!("buffer")));
     assert!(!json["reasons"][0]["text"].as_str().unwrap().is_empty());
+}
+
+#[test]
+fn each_batch_under_way_is_named_with_its_stage() {
+    let world = World::new(bare_seal);
+    let mut status = world.member(1).status.lock().unwrap().clone();
+    let batch = |batch, attempt, phase| {
+        BatchStatus::of(batch, &BatchEntry { attempt, keys: 8, height: 3, time: NOW * 1000, phase })
+    };
+    status.batches = vec![
+        batch(2, 0, Phase::Published { digest: [7; 32], acks: 0b10110 }),
+        batch(3, 1, Phase::Qualified { dealings: Vec::new(), time: NOW * 1000 }),
+        batch(4, 0, Phase::Open),
+        batch(5, 0, Phase::Open),
+    ];
+    let json = Readiness::of(&status, &world.config, NOW * 1000).to_json(&status, &world.config, 1);
+    let expected = json!([
+        {"batch": 2, "attempt": 0, "stage": "published", "acks": 3},
+        {"batch": 3, "attempt": 1, "stage": "qualified", "acks": 0},
+        {"batch": 4, "attempt": 0, "stage": "open", "acks": 0},
+        {"batch": 5, "attempt": 0, "stage": "open", "acks": 0},
+    ]);
+    assert_eq!(json["buffer"]["batches"], expected);
+    let metrics = Metrics::new(None);
+    let text = metrics.text(&status, &[], NOW * 1000);
+    for (stage, count) in [("open", 2), ("qualified", 1), ("published", 1)] {
+        assert!(text.contains(&format!("torus_batches{{stage=\"{stage}\"}} {count}\n")), "{text}");
+    }
+    status.batches.clear();
+    assert!(metrics.text(&status, &[], NOW * 1000).contains("torus_batches{stage=\"qualified\"} 0\n"));
 }
 
 #[test]

@@ -4,13 +4,13 @@ use super::Outcome;
 use super::policy::{refused, text};
 use super::scratch::{Bench, Scratch};
 use crate::fault::Fault;
+use crate::secret::Secret;
 use crate::{objects, sealed};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::elliptic_curve::{EcKdf, Ecdh1DeriveParams};
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use k256::{ProjectivePoint, Scalar};
 use torus_sharing::Point;
-use zeroize::Zeroizing;
 
 pub(super) fn signing_key_only_signs(bench: &Bench) -> Outcome {
     let handle = match bench.signing.handle() {
@@ -100,8 +100,8 @@ pub(super) fn off_curve_point_refused(bench: &Bench) -> Outcome {
     {
         *last ^= 1;
     }
-    let mut shared = Zeroizing::new([0; 32]);
-    match sealed::derive_encoded(&bench.session, handle, &point, &mut shared) {
+    let mut shared = Secret::zeros();
+    match sealed::derive_encoded(&bench.session, handle, &point, shared.as_mut_bytes()) {
         Ok(()) => Outcome::fail("the token multiplied its key with a point off the curve: such answers give it away"),
         Err(fault) if fault.session_lost() => failed(bench, "derive", fault),
         Err(fault) => Outcome::pass(format!("refused: {}", fault.told(bench.session.token().label()))),
@@ -109,11 +109,11 @@ pub(super) fn off_curve_point_refused(bench: &Bench) -> Outcome {
 }
 
 fn agree(bench: &Bench, handle: ObjectHandle, own: &Point, scalar: Scalar) -> Result<bool, Fault> {
-    let mut shared = Zeroizing::new([0; 32]);
+    let mut shared = Secret::zeros();
     let peer = encoded(&(ProjectivePoint::GENERATOR * scalar));
-    sealed::derive_encoded(&bench.session, handle, &peer, &mut shared)?;
+    sealed::derive_encoded(&bench.session, handle, &peer, shared.as_mut_bytes())?;
     let expected = Point::new(&(own.projective() * scalar)).map(|point| point.to_xy());
-    Ok(expected.is_ok_and(|xy| xy.starts_with(&*shared)))
+    Ok(expected.is_ok_and(|xy| xy.starts_with(shared.as_bytes())))
 }
 
 /// The smallest multiplier whose product with the point has an x of 31 bytes; one of 256 has.

@@ -5,11 +5,11 @@ use super::scratch::{Bench, Scratch};
 use super::sealing::KNOWN_KEY;
 use crate::fault::{Fault, told};
 use crate::objects;
+use crate::secret::Secret;
 use cryptoki::error::Error;
 use cryptoki::mechanism::ekdf::AesCbcDeriveParams;
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
-use zeroize::Zeroizing;
 
 pub(super) fn keys_generated(bench: &Bench) -> Outcome {
     each(bench, |key, _| Outcome::pass(format!("{} made in the token", key.kind())))
@@ -207,9 +207,9 @@ fn unreadable(bench: &Bench, key: &Scratch) -> Outcome {
         Ok(handle) => handle,
         Err(outcome) => return outcome,
     };
-    let mut value = Zeroizing::new([0; 512]);
+    let mut value = Secret::<512>::zeros();
     refused(bench, &format!("give out the value of the {}", key.kind()), || {
-        bench.session.raw().value(bench.session.handle(), handle, &mut value[..])
+        bench.session.raw().value(bench.session.handle(), handle, value.as_mut_bytes())
     })
 }
 

@@ -7,12 +7,12 @@ use crate::objects::{self, Kind, Name, Strictness, Use};
 use crate::raw::ROOM;
 use crate::sealed;
 use crate::sealed_key::SealedKey;
+use crate::secret::Secret;
 use crate::session::Session;
 use crate::token::Token;
 use cryptoki::error::Error;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session as Handle;
-use zeroize::Zeroizing;
 
 /// How an examination makes and uses its keys. The vault's is [`Plan::STRICT`]; the tests' others give each check
 /// something to find.
@@ -115,7 +115,7 @@ impl<'a> Bench<'a> {
         aad: &[u8],
         tag_bits: u64,
         body: &[u8],
-        room: &mut Zeroizing<[u8; ROOM]>,
+        room: &mut Secret<ROOM>,
     ) -> Result<usize, Fault> {
         match self.plan.cipher {
             Cipher::Gcm => {
@@ -125,7 +125,7 @@ impl<'a> Bench<'a> {
             Cipher::Unauthenticated => {
                 use cryptoki::mechanism::Mechanism;
                 let plain = self.session.handle().decrypt(&Mechanism::AesCbc([0; 16]), key, &body[..32])?;
-                room[..32].copy_from_slice(&plain);
+                room.as_mut_bytes()[..32].copy_from_slice(&plain);
                 Ok(32)
             }
             #[cfg(test)]

@@ -23,7 +23,7 @@ pub(super) fn sealing_opens(bench: &Bench) -> Outcome {
         let (iv, body) = sealed.parts();
         let mut room = Session::room();
         match bench.open(handle, iv, AAD, 128, &body, &mut room) {
-            Ok(32) if room.starts_with(&KNOWN_PLAIN) && body.get(..32) != Some(&KNOWN_PLAIN[..]) => {
+            Ok(32) if room.as_bytes().starts_with(&KNOWN_PLAIN) && body.get(..32) != Some(&KNOWN_PLAIN[..]) => {
                 Outcome::pass("what was sealed opens")
             }
             Ok(_) => Outcome::fail("what was sealed opens to something else"),
@@ -41,7 +41,9 @@ pub(super) fn known_answer(bench: &Bench) -> Outcome {
     };
     let mut room = Session::room();
     match bench.open(handle, KNOWN_IV, AAD, 128, &KNOWN_BODY, &mut room) {
-        Ok(32) if room.starts_with(&KNOWN_PLAIN) => Outcome::pass("AES-256-GCM opens a message sealed elsewhere"),
+        Ok(32) if room.as_bytes().starts_with(&KNOWN_PLAIN) => {
+            Outcome::pass("AES-256-GCM opens a message sealed elsewhere")
+        }
         Ok(_) => Outcome::fail("a message sealed elsewhere opens to something else"),
         Err(fault) => failed(bench, "open a message sealed elsewhere", fault),
     }

@@ -1,7 +1,8 @@
 //! The protocol in a simulated network: deterministic, seeded, hostile.
 //!
 //! `net` is the network and its log, `byzantine` what a hostile member does to its own messages, `schedule` the
-//! property tests, `rejects` one named test for each thing that must be refused, `vectors` the known answers.
+//! property tests, `rejects` one named test for each thing that must be refused, `slices` what work in pieces must not
+//! change, `vectors` the known answers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
 
@@ -9,4 +10,5 @@ mod byzantine;
 mod net;
 mod rejects;
 mod schedule;
+mod slices;
 mod vectors;

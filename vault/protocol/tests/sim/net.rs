@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use k256::elliptic_curve::PrimeField;
 use k256::{ProjectivePoint, Scalar};
 use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_chacha::rand_core::{CryptoRngCore, RngCore, SeedableRng};
 use torus_protocol::{
-    Digest, Index, Input, Kind, Output, Participant, Promise, PublishedKeys, QualifiedSet, Reason, Record, Run,
+    Digest, Index, Input, Kind, Output, Participant, Promise, PublishedKeys, QualifiedSet, Reason, Record, Run, SLICE,
     SecretBytes, Sizes,
 };
 use torus_sharing::IndexSet;
@@ -34,8 +34,36 @@ pub(crate) struct Packet {
 pub(crate) enum Event {
     Packet(Packet),
     Qualified(Index),
-    Vector { from: Index, to: Index, body: Vec<u8> },
+    Vector {
+        from: Index,
+        to: Index,
+        body: Vec<u8>,
+    },
     Keys(Index),
+    /// A member goes on with its work, by any number of units: anything may come before.
+    Continue(Index),
+}
+
+/// A member that has dealt, and what left.
+pub(crate) fn dealt(run: Run, rng: &mut dyn CryptoRngCore) -> (Participant, Vec<Output>) {
+    let mut member = Participant::deal(run, rng);
+    let out = go_on(&mut member, rng);
+    (member, out)
+}
+
+/// All that an input brings about.
+pub(crate) fn answer(member: &mut Participant, input: Input<'_>, rng: &mut dyn CryptoRngCore) -> Vec<Output> {
+    let mut out = member.handle(input, rng);
+    out.extend(go_on(member, rng));
+    out
+}
+
+fn go_on(member: &mut Participant, rng: &mut dyn CryptoRngCore) -> Vec<Output> {
+    let mut out = Vec::new();
+    while member.has_work() {
+        out.extend(member.handle(Input::Continue(SLICE), rng));
+    }
+    out
 }
 
 #[derive(Clone)]
@@ -62,6 +90,8 @@ pub(crate) struct Member {
     /// An equivocating dealer runs a second process towards the other half.
     pub(crate) twin: Option<Participant>,
     pub(crate) rng: ChaCha20Rng,
+    /// Whether its going on is among the events.
+    pub(crate) going: bool,
     pub(crate) disk: Disk,
     pub(crate) shared: BTreeMap<Index, Digest>,
     pub(crate) keys: Option<PublishedKeys>,
@@ -114,6 +144,7 @@ impl Net {
             process: None,
             twin: None,
             rng: ChaCha20Rng::seed_from_u64(seed.wrapping_mul(1000).wrapping_add(u64::from(me.get()))),
+            going: false,
             disk: Disk::default(),
             shared: BTreeMap::new(),
             keys: None,
@@ -151,22 +182,20 @@ impl Net {
     pub(crate) fn start(&mut self, me: Index) {
         let run = self.run_of(me);
         let member = self.member(me);
-        let (process, out) = if member.disk.dealt {
+        let process = if member.disk.dealt {
             let promises = member.disk.promises.values().map(|stored| {
                 let rows = SecretBytes::from_vec(stored.rows.clone());
                 Promise::parse(&run, stored.dealer, stored.digest, rows, &stored.matrix).unwrap()
             });
-            Participant::resume(run, promises.collect(), &mut member.rng)
+            Participant::resume(run, promises.collect())
         } else {
             Participant::deal(run, &mut member.rng)
         };
         member.process = Some(process);
         if member.behaviour == Behaviour::Equivocate && member.twin.is_none() {
-            let (twin, out) = Participant::deal(run, &mut member.rng);
-            member.twin = Some(twin);
-            self.carry_out(me, out, true);
+            member.twin = Some(Participant::deal(run, &mut member.rng));
         }
-        self.carry_out(me, out, false);
+        self.go_on_later(me);
         // A started daemon reads the log again.
         if self.log.qualified.is_some() {
             self.queue.push(Event::Qualified(me));
@@ -191,6 +220,7 @@ impl Net {
         member.process = None;
         member.twin = None;
         member.keys = None;
+        member.going = false;
     }
 
     pub(crate) fn kill_all(&mut self) {
@@ -209,6 +239,8 @@ impl Net {
                 continue;
             }
             if self.queue.is_empty() {
+                let working = |member: &Member| member.process.as_ref().is_some_and(Participant::has_work);
+                assert!(!self.members.iter().any(working), "work that nobody goes on with");
                 return;
             }
             self.step();
@@ -231,7 +263,7 @@ impl Net {
     pub(crate) fn deliver(&mut self, event: Event) {
         let me = match &event {
             Event::Packet(packet) => packet.to,
-            Event::Qualified(to) | Event::Vector { to, .. } | Event::Keys(to) => *to,
+            Event::Qualified(to) | Event::Vector { to, .. } | Event::Keys(to) | Event::Continue(to) => *to,
         };
         if self.member(me).process.is_none() {
             // Lost, then delivered: the network repeats what was not acknowledged. What comes from the log is read
@@ -241,6 +273,11 @@ impl Net {
             }
             return;
         }
+        if matches!(event, Event::Continue(_)) {
+            self.member(me).going = false;
+        }
+        // From one piece at a time to all at once.
+        let units = 1 << (self.rng.next_u32() % 16);
         let (qualified, keys) = (self.log.qualified.clone(), self.log.keys.clone());
         let input = match &event {
             Event::Packet(p) => {
@@ -249,6 +286,7 @@ impl Net {
             Event::Qualified(_) => Input::Qualified(qualified.as_ref().unwrap()),
             Event::Vector { from, body, .. } => Input::Vector { from: *from, body },
             Event::Keys(_) => Input::Keys(keys.as_ref().unwrap()),
+            Event::Continue(_) => Input::Continue(units),
         };
         let member = &mut self.members[me.slot()];
         let out = member.process.as_mut().unwrap().handle(input, &mut member.rng);
@@ -258,10 +296,29 @@ impl Net {
                     Input::Message { from: p.from, dealer: p.dealer, kind: p.kind, digest: p.digest, body: &p.body };
                 twin.handle(input, &mut member.rng)
             }
+            (Some(twin), Event::Continue(_)) => twin.handle(Input::Continue(units), &mut member.rng),
             _ => Vec::new(),
         };
         self.carry_out(me, twin_out, true);
         self.carry_out(me, out, false);
+        self.go_on_later(me);
+    }
+
+    /// Lets everybody go on until nobody has work; delivers nothing else.
+    pub(crate) fn work_off(&mut self) {
+        while let Some(at) = self.queue.iter().position(|event| matches!(event, Event::Continue(_))) {
+            let event = self.queue.remove(at);
+            self.deliver(event);
+        }
+    }
+
+    fn go_on_later(&mut self, me: Index) {
+        let member = self.member(me);
+        let working = [&member.process, &member.twin].into_iter().flatten().any(Participant::has_work);
+        if working && !member.going {
+            member.going = true;
+            self.queue.push(Event::Continue(me));
+        }
     }
 
     /// Performs outputs in order; a fragile member may die between any two of them.

@@ -7,7 +7,7 @@ use torus_protocol::{Digest, Index, Input, Kind, Output, Participant, QualifiedS
 use torus_sharing::{Claim, Matrix, Point, ShareCommitments, ShareVector};
 
 use crate::byzantine::{Behaviour, add_one};
-use crate::net::{BASE, Event, Net, Packet, index};
+use crate::net::{BASE, Event, Net, Packet, answer, dealt, index};
 
 const KEYS: u16 = 2;
 
@@ -36,7 +36,7 @@ fn packets(from: Index, out: Vec<Output>) -> Vec<Packet> {
 
 fn feed(member: &mut Participant, packet: &Packet, rng: &mut ChaCha20Rng) -> Vec<Output> {
     let Packet { from, dealer, kind, digest, body, .. } = packet;
-    member.handle(Input::Message { from: *from, dealer: *dealer, kind: *kind, digest: *digest, body }, rng)
+    answer(member, Input::Message { from: *from, dealer: *dealer, kind: *kind, digest: *digest, body }, rng)
 }
 
 fn reasons(out: &[Output]) -> Vec<Reason> {
@@ -59,11 +59,11 @@ impl Desk {
     fn new() -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let run = |me| Run::new(BASE, sizes(), index(me), KEYS).unwrap();
-        let (member, _) = Participant::deal(run(1), &mut rng);
+        let (member, _) = dealt(run(1), &mut rng);
         let mut others = Vec::new();
         let mut dealings = Vec::new();
         for me in 2..=5 {
-            let (other, out) = Participant::deal(run(me), &mut rng);
+            let (other, out) = dealt(run(me), &mut rng);
             others.push(other);
             dealings.extend(packets(index(me), out).into_iter().filter(|p| p.kind == Kind::Send));
         }
@@ -122,7 +122,7 @@ fn another_degree_in_rows_or_matrix_is_refused_whatever_its_leading_coefficients
     // A dealing of a committee with k = 4 is well-formed there and malformed here; so is one coefficient more or less.
     let mut rng = ChaCha20Rng::seed_from_u64(9);
     let wider = Run::new(BASE, Sizes::new(6, 4, 1).unwrap(), index(2), KEYS).unwrap();
-    let (_, out) = Participant::deal(wider, &mut rng);
+    let (_, out) = dealt(wider, &mut rng);
     let foreign = packets(index(2), out).into_iter().find(|p| p.to == index(1)).unwrap();
     let out = Desk::new().feed(&foreign);
     assert_eq!((echoes(&out), reasons(&out)), (0, vec![Reason::Malformed]));
@@ -139,7 +139,7 @@ fn a_batch_of_another_size_is_refused() {
     let mut rng = ChaCha20Rng::seed_from_u64(9);
     for keys in [1, 3, 256] {
         let run = Run::new(BASE, sizes(), index(2), keys).unwrap();
-        let (_, out) = Participant::deal(run, &mut rng);
+        let (_, out) = dealt(run, &mut rng);
         let foreign = packets(index(2), out).into_iter().find(|p| p.to == index(1)).unwrap();
         assert_eq!(reasons(&Desk::new().feed(&foreign)), vec![Reason::Malformed]);
     }
@@ -194,7 +194,7 @@ fn a_dealing_replayed_from_another_session_or_dealer_is_refused() {
     // The digest binds the sid: another attempt's base, or another dealer's slot, gives another digest.
     let mut desk = Desk::new();
     let other_base = Run::new([8; 32], sizes(), index(2), KEYS).unwrap();
-    let (_, out) = Participant::deal(other_base, &mut desk.rng);
+    let (_, out) = dealt(other_base, &mut desk.rng);
     let foreign = packets(index(2), out).into_iter().find(|p| p.to == index(1)).unwrap();
     assert_eq!(reasons(&desk.feed(&foreign)), vec![Reason::WrongDigest]);
     let out = Desk::new().spoiled(|p| (p.from, p.dealer) = (index(3), index(3)));
@@ -229,7 +229,7 @@ fn a_second_dealing_of_an_equivocating_dealer_is_not_echoed() {
     let first = desk.send.clone();
     assert_eq!(echoes(&desk.feed(&first)), 4);
     let run = Run::new(BASE, sizes(), index(2), KEYS).unwrap();
-    let (_, out) = Participant::deal(run, &mut desk.rng);
+    let (_, out) = dealt(run, &mut desk.rng);
     let second = packets(index(2), out).into_iter().find(|p| p.to == index(1)).unwrap();
     assert_eq!(echoes(&desk.feed(&second)), 0);
 }
@@ -354,9 +354,8 @@ fn a_flood_of_needs_is_answered_eight_times() {
 fn after_a_restart_nothing_is_dealt_or_echoed_or_promised_anew() {
     let mut desk = Desk::new();
     let run = Run::new(BASE, sizes(), index(1), KEYS).unwrap();
-    let (member, out) = Participant::resume(run, Vec::new(), &mut desk.rng);
-    assert!(out.is_empty());
-    desk.member = member;
+    desk.member = Participant::resume(run, Vec::new());
+    assert!(!desk.member.has_work());
     let send = desk.send.clone();
     assert_eq!(desk.feed(&send).len(), 0);
     let mut votes = desk.echoes_of_second();
@@ -376,10 +375,10 @@ fn a_second_qualified_set_for_one_attempt_is_refused() {
         let list: Vec<_> = (first..first + 4).map(|d| (index(d), [d as u8; 32])).collect();
         QualifiedSet::new(sizes(), &list).unwrap()
     };
-    desk.member.handle(Input::Qualified(&set(1)), &mut desk.rng);
-    let again = desk.member.handle(Input::Qualified(&set(1)), &mut desk.rng);
+    answer(&mut desk.member, Input::Qualified(&set(1)), &mut desk.rng);
+    let again = answer(&mut desk.member, Input::Qualified(&set(1)), &mut desk.rng);
     assert!(again.is_empty());
-    let second = desk.member.handle(Input::Qualified(&set(2)), &mut desk.rng);
+    let second = answer(&mut desk.member, Input::Qualified(&set(2)), &mut desk.rng);
     assert_eq!(reasons(&second), vec![Reason::SecondQualified]);
 }
 
@@ -391,7 +390,7 @@ fn a_qualified_digest_that_differs_from_the_dealing_at_hand_is_fetched_not_repla
     desk.feed(&send);
     let list: Vec<_> = (1..5).map(|d| (index(d), [d as u8; 32])).collect();
     let set = QualifiedSet::new(sizes(), &list).unwrap();
-    let out = desk.member.handle(Input::Qualified(&set), &mut desk.rng);
+    let out = answer(&mut desk.member, Input::Qualified(&set), &mut desk.rng);
     assert!(!out.iter().any(|output| matches!(output, Output::Seal(_))));
     assert!(packets(index(1), out).iter().all(|p| p.kind == Kind::Need));
 }
@@ -443,10 +442,12 @@ impl Opened {
         net.log.keys = None;
         // Back from its promises: sums, seals, publishes, and waits for others' vectors.
         net.start(index(1));
+        net.work_off();
         let events: Vec<Event> = net.queue.drain(..).collect();
         for event in events {
             net.deliver(event);
         }
+        net.work_off();
         net.queue.clear();
         net.member(index(1)).faults.clear();
         Self { net, vectors }
@@ -456,7 +457,7 @@ impl Opened {
     fn verdict(&mut self, from: usize, body: &[u8]) -> Vec<Reason> {
         let member = &mut self.net.members[0];
         let input = Input::Vector { from: index(from), body };
-        reasons(&member.process.as_mut().unwrap().handle(input, &mut member.rng))
+        reasons(&answer(member.process.as_mut().unwrap(), input, &mut member.rng))
     }
 }
 
@@ -468,7 +469,7 @@ fn a_good_vector_is_accepted_and_k_give_the_keys() {
     assert_eq!(opened.verdict(2, &second), vec![]);
     let member = &mut opened.net.members[0];
     let input = Input::Vector { from: index(3), body: &third };
-    let out = member.process.as_mut().unwrap().handle(input, &mut member.rng);
+    let out = answer(member.process.as_mut().unwrap(), input, &mut member.rng);
     let keys = out.into_iter().find_map(|output| match output {
         Output::Keys(keys) => Some(keys),
         _ => None,
@@ -589,20 +590,20 @@ fn certified_keys_that_differ_from_the_own_shares_are_reported_not_accepted() {
     let mut keys = opened.net.members[1].keys.clone().unwrap();
     keys.keys.swap(0, 1);
     let member = &mut opened.net.members[0];
-    let out = member.process.as_mut().unwrap().handle(Input::Keys(&keys), &mut member.rng);
+    let out = answer(member.process.as_mut().unwrap(), Input::Keys(&keys), &mut member.rng);
     assert_eq!(reasons(&out), vec![Reason::OwnSharesDiffer]);
     keys.keys.swap(0, 1);
-    let out = member.process.as_mut().unwrap().handle(Input::Keys(&keys), &mut member.rng);
+    let out = answer(member.process.as_mut().unwrap(), Input::Keys(&keys), &mut member.rng);
     assert!(matches!(out.as_slice(), [Output::Keys(_)]));
 }
 
 #[test]
 fn nothing_is_published_before_the_set_is_fixed_and_the_shares_are_sealed() {
     let mut desk = Desk::new();
-    assert!(desk.member.handle(Input::Sealed, &mut desk.rng).is_empty());
+    assert!(answer(&mut desk.member, Input::Sealed, &mut desk.rng).is_empty());
     let send = desk.send.clone();
     desk.feed(&send);
-    assert!(desk.member.handle(Input::Sealed, &mut desk.rng).is_empty());
+    assert!(answer(&mut desk.member, Input::Sealed, &mut desk.rng).is_empty());
 }
 
 #[test]

@@ -9,10 +9,10 @@ use k256::elliptic_curve::PrimeField;
 use k256::{ProjectivePoint, Scalar};
 use rand_chacha::rand_core::{CryptoRng, Error, RngCore};
 use sha2::{Digest as _, Sha256};
-use torus_protocol::{Digest, Index, Input, Kind, Output, Participant, PublishedKeys, QualifiedSet, Run, Sizes};
+use torus_protocol::{Digest, Index, Input, Kind, Output, PublishedKeys, QualifiedSet, Run, Sizes};
 use torus_sharing::{Point, second_generator};
 
-use crate::net::scalar;
+use crate::net::{answer, dealt, scalar};
 
 const BASE: Digest = [0x42; 32];
 
@@ -89,7 +89,7 @@ fn run(sizes: Sizes, keys: u16) -> Outcome {
     }
     for me in sizes.members() {
         let run = Run::new(BASE, sizes, me, keys).unwrap();
-        let (member, out) = Participant::deal(run, &mut rngs[me.slot()]);
+        let (member, out) = dealt(run, &mut rngs[me.slot()]);
         members.push(member);
         post(me, out, &mut queue);
         digests.push(queue.last().unwrap().4);
@@ -105,21 +105,21 @@ fn run(sizes: Sizes, keys: u16) -> Outcome {
             echo = body.clone();
         }
         let input = Input::Message { from, dealer, kind, digest, body: &body };
-        let out = members[to.slot()].handle(input, &mut rngs[to.slot()]);
+        let out = answer(&mut members[to.slot()], input, &mut rngs[to.slot()]);
         post(to, out, &mut queue);
     }
     let set: Vec<_> = sizes.members().zip(digests.iter().copied()).take(sizes.qualified()).collect();
     let set = QualifiedSet::new(sizes, &set).unwrap();
     let (mut shares, mut vectors) = (Vec::new(), Vec::new());
     for me in sizes.members() {
-        for output in members[me.slot()].handle(Input::Qualified(&set), &mut rngs[me.slot()]) {
+        for output in answer(&mut members[me.slot()], Input::Qualified(&set), &mut rngs[me.slot()]) {
             if let Output::Seal(sealed) = output {
                 let mut list = vec![[0; 32]; usize::from(keys)];
                 list.iter_mut().enumerate().for_each(|(b, bytes)| assert!(sealed.scalars.write(b, bytes)));
                 shares.push(list);
             }
         }
-        for output in members[me.slot()].handle(Input::Sealed, &mut rngs[me.slot()]) {
+        for output in answer(&mut members[me.slot()], Input::Sealed, &mut rngs[me.slot()]) {
             if let Output::Publish(body) = output {
                 vectors.push((me, body));
             }
@@ -127,7 +127,7 @@ fn run(sizes: Sizes, keys: u16) -> Outcome {
     }
     let mut published = None;
     for (from, body) in vectors.iter().skip(1) {
-        for output in members[0].handle(Input::Vector { from: *from, body }, &mut rngs[0]) {
+        for output in answer(&mut members[0], Input::Vector { from: *from, body }, &mut rngs[0]) {
             if let Output::Keys(keys) = output {
                 published = Some(keys);
             }

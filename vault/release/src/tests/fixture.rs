@@ -113,21 +113,39 @@ pub(super) fn certify(config: &EpochConfig, height: u64, time: u64, state: Hash)
     SignedHeader { header, certificate: CommitCertificate { round: 0, signatures } }.verify(config).unwrap()
 }
 
-/// Two leaves under one root: the siblings from where their keys part.
-fn tree<A: Wire, B: Wire>(a: (Hash, A), b: (Hash, B)) -> (Hash, Proven<A>, Proven<B>) {
-    let bit = |key: &Hash, i: usize| key[i / 8] >> (7 - i % 8) & 1 == 1;
-    let depth = (0..256).find(|i| bit(&a.0, *i) != bit(&b.0, *i)).unwrap();
-    let (leaf_a, leaf_b) = (leaf(&a.0, &a.1.to_bytes()), leaf(&b.0, &b.1.to_bytes()));
-    let mut root = if bit(&a.0, depth) { inner(&leaf_b, &leaf_a) } else { inner(&leaf_a, &leaf_b) };
-    for i in (0..depth).rev() {
-        root = if bit(&a.0, i) { inner(&PLACEHOLDER, &root) } else { inner(&root, &PLACEHOLDER) };
-    }
-    let proof = |sibling| {
-        let mut siblings = alloc::vec![PLACEHOLDER; depth + 1];
-        siblings[0] = sibling;
+/// A state of these leaves: its root, and the proof of each.
+fn tree(leaves: &[(Hash, Vec<u8>)]) -> (Hash, Vec<MerkleProof>) {
+    let all: Vec<_> = leaves.iter().collect();
+    let proofs = leaves.iter().map(|(place, _)| {
+        let (mut here, mut siblings) = (all.clone(), Vec::new());
+        for depth in 0.. {
+            if here.len() < 2 {
+                break;
+            }
+            let (mine, other): (Vec<_>, Vec<_>) =
+                here.into_iter().partition(|(other, _)| bit(other, depth) == bit(place, depth));
+            siblings.push(subtree(&other, depth + 1));
+            here = mine;
+        }
+        siblings.reverse();
         MerkleProof { siblings }
-    };
-    (root, Proven { value: a.1, proof: proof(leaf_b) }, Proven { value: b.1, proof: proof(leaf_a) })
+    });
+    (subtree(&all, 0), proofs.collect())
+}
+
+fn subtree(leaves: &[&(Hash, Vec<u8>)], depth: usize) -> Hash {
+    match leaves {
+        [] => PLACEHOLDER,
+        [(place, value)] => leaf(place, value),
+        _ => {
+            let (left, right): (Vec<_>, Vec<_>) = leaves.iter().copied().partition(|(place, _)| !bit(place, depth));
+            inner(&subtree(&left, depth + 1), &subtree(&right, depth + 1))
+        }
+    }
+}
+
+fn bit(place: &Hash, at: usize) -> bool {
+    place[at / 8] >> (7 - at % 8) & 1 == 1
 }
 
 pub(super) enum Issuer {
@@ -205,7 +223,6 @@ pub(super) fn twin(signature: &[u8]) -> Vec<u8> {
 pub(super) struct Case {
     pub(super) config: EpochConfig,
     pub(super) issuer: Issuer,
-    pub(super) verifier: Verifier,
     pub(super) header: String,
     pub(super) claims: String,
     pub(super) token: String,
@@ -216,7 +233,11 @@ pub(super) struct Case {
     pub(super) clock: Clock,
     pub(super) seen: Seen,
     pub(super) not_before: u64,
+    pub(super) room: bool,
+    pub(super) pinned: Option<Hash>,
     pub(super) certified: Certified,
+    pub(super) policy: Proven<Verifier>,
+    pub(super) user: Hash,
     pub(super) assignment: Proven<Assignment>,
     pub(super) key: Proven<KeyEntry>,
 }
@@ -231,9 +252,6 @@ impl Case {
         let key_index = KeyIndex::new(3, 5).unwrap();
         let assignment = Assignment { keys: alloc::vec![key_index, KeyIndex::new(4, 0).unwrap()], time: 5 };
         let entry = KeyEntry { public: temporary(100), commitments: (101..=105).map(temporary).collect() };
-        let (root, assignment, key) =
-            tree((key::assignment(&named, &key::user(&id)), assignment), (key::key(key_index), entry));
-        let certified = certify(&config, 10, (NOW - 5) * 1000, root);
         let verifier = Verifier {
             name: named.clone(),
             policy: Policy {
@@ -246,11 +264,11 @@ impl Case {
             },
             keys: [IssuerKey { id: "k1".into(), key: issuer.public() }].into(),
         };
+        let user = key::user(&id);
+        let unproven = || MerkleProof { siblings: Vec::new() };
         let header = format!(r#"{{"alg":"{}","kid":"k1","typ":"JWT"}}"#, issuer.algorithm());
         let mut case = Self {
-            config,
             issuer,
-            verifier,
             header,
             claims: CLAIMS.into(),
             token: String::new(),
@@ -261,12 +279,38 @@ impl Case {
             clock: Clock { own: NOW * 1000, floor: 0 },
             seen: Seen { height: 10, time: (NOW - 5) * 1000 },
             not_before: NOW - 1000,
-            certified,
-            assignment,
-            key,
+            room: true,
+            pinned: None,
+            certified: certify(&config, 10, (NOW - 5) * 1000, [0; 32]),
+            config,
+            policy: Proven { value: verifier, proof: unproven() },
+            user,
+            assignment: Proven { value: assignment, proof: unproven() },
+            key: Proven { value: entry, proof: unproven() },
         };
+        case.prove();
         case.login();
         case
+    }
+
+    /// Makes policy, assignment and entry as they are now the state of the header.
+    pub(super) fn prove(&mut self) {
+        let index = self.assignment.value.keys[0];
+        let (root, proofs) = tree(&[
+            (key::verifier(&self.policy.value.name), self.policy.value.to_bytes()),
+            (key::assignment(&self.policy.value.name, &self.user), self.assignment.value.to_bytes()),
+            (key::key(index), self.key.value.to_bytes()),
+        ]);
+        let [policy, assignment, key] = <[MerkleProof; 3]>::try_from(proofs).unwrap();
+        (self.policy.proof, self.assignment.proof, self.key.proof) = (policy, assignment, key);
+        let header = self.certified.header();
+        self.certified = certify(&self.config, header.height, header.time, root);
+    }
+
+    /// Changes the verifier, in the state.
+    pub(super) fn verifier(&mut self, change: impl FnOnce(&mut Verifier)) {
+        change(&mut self.policy.value);
+        self.prove();
     }
 
     /// Makes the token from header and claims, and commits to it.
@@ -319,11 +363,14 @@ impl Case {
             seen: self.seen,
             not_before: self.not_before,
             commitment: self.commitment.as_ref(),
-            verifier: Some(&self.verifier),
+            room: self.room,
+            pinned: self.pinned.as_ref(),
             token: &self.token,
             named: &self.named,
             receipts: &self.receipts,
             header: &self.certified,
+            policy: &self.policy,
+            user: &self.user,
             assignment: &self.assignment,
             key: &self.key,
         })

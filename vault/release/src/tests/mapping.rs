@@ -1,9 +1,11 @@
 //! Epoch, header and proofs.
 
+use torus_statement::Verifier;
 use torus_statement::dkg::KeyIndex;
-use torus_statement::text::VerifierName;
+use torus_statement::state::key;
+use torus_statement::text::{VerifierId, VerifierName};
 
-use super::fixture::{Case, Issuer, NOW, certify, config, temporary};
+use super::fixture::{CLAIMS, Case, Issuer, NOW, certify, config, temporary};
 use crate::{Clock, Deny, EpochState, Seen};
 
 fn case() -> Case {
@@ -11,11 +13,12 @@ fn case() -> Case {
 }
 
 #[test]
-fn an_epoch_that_is_inactive_frozen_or_past_its_end_releases_nothing() {
+fn an_epoch_that_is_inactive_or_past_its_end_and_a_stopped_vault_release_nothing() {
     let mut case = case();
-    for (active, frozen) in [(false, false), (true, true), (false, true)] {
+    for (active, frozen, deny) in [(false, false, Deny::Epoch), (true, true, Deny::Frozen), (false, true, Deny::Epoch)]
+    {
         case.state = EpochState { active, frozen };
-        assert_eq!(case.denied(), Some(Deny::Epoch));
+        assert_eq!(case.denied(), Some(deny));
     }
     case.state = EpochState { active: true, frozen: false };
     let end = case.config.committee().end;
@@ -24,6 +27,82 @@ fn an_epoch_that_is_inactive_frozen_or_past_its_end_releases_nothing() {
     assert_eq!(case.denied(), Some(Deny::Epoch));
     case.clock.own = end - 1;
     assert_ne!(case.denied(), Some(Deny::Epoch));
+}
+
+#[test]
+fn a_quota_without_room_releases_nothing() {
+    let mut case = case();
+    case.room = false;
+    assert_eq!(case.denied(), Some(Deny::Quota));
+}
+
+#[test]
+fn a_key_goes_to_nobody_but_its_first_owner() {
+    let mut case = case();
+    let owner = case.decide().unwrap().owner;
+    case.pinned = Some(owner);
+    assert_eq!(case.denied(), None);
+    // The state gives bob the key that alice had: a mapping that hostile nodes certified.
+    case.user = key::user(&VerifierId::new("bob@example.com").unwrap());
+    case.prove();
+    let bob = CLAIMS.replace("alice", "bob");
+    assert_eq!(case.with_claims(&bob), Some(Deny::Owner));
+    case.pinned = None;
+    assert_eq!(case.denied(), None);
+}
+
+#[test]
+fn a_token_of_another_user_than_the_one_proven_is_refused() {
+    let mut case = case();
+    case.user = key::user(&VerifierId::new("bob@example.com").unwrap());
+    assert_eq!(case.denied(), Some(Deny::Proof), "the proof is for alice");
+    case.prove();
+    assert_eq!(case.denied(), Some(Deny::TokenUser), "the token is alice's");
+}
+
+#[test]
+fn a_policy_or_issuer_key_that_the_state_does_not_prove_is_refused() {
+    type Bend = fn(&mut Verifier);
+    let bends: [Bend; 6] = [
+        |verifier| verifier.policy.issuer.push('x'),
+        |verifier| verifier.policy.audiences.push("thief".into()),
+        |verifier| verifier.policy.id_claim = "sub".into(),
+        |verifier| verifier.policy.max_age += 1,
+        |verifier| verifier.keys[0].id.push('x'),
+        |verifier| verifier.keys.push(verifier.keys[0].clone()),
+    ];
+    for (at, bend) in bends.into_iter().enumerate() {
+        let mut case = case();
+        bend(&mut case.policy.value);
+        assert_eq!(case.denied(), Some(Deny::Verifier), "bend {at}");
+    }
+}
+
+#[test]
+fn whoever_fails_several_conditions_is_told_the_first() {
+    let mut case = case();
+    case.pinned = Some([9; 32]);
+    assert_eq!(case.denied(), Some(Deny::Owner));
+    case.receipts.truncate(3);
+    assert_eq!(case.denied(), Some(Deny::Receipts));
+    case.commitment = None;
+    assert_eq!(case.denied(), Some(Deny::NotCommitted));
+    case.not_before = NOW;
+    assert_eq!(case.denied(), Some(Deny::NotBefore));
+    case.token.push('=');
+    assert_eq!(case.denied(), Some(Deny::TokenForm));
+    case.assignment.value.time += 1;
+    assert_eq!(case.denied(), Some(Deny::Proof));
+    case.policy.value.policy.max_age += 1;
+    assert_eq!(case.denied(), Some(Deny::Verifier));
+    case.seen.height = 11;
+    assert_eq!(case.denied(), Some(Deny::Stale));
+    case.room = false;
+    assert_eq!(case.denied(), Some(Deny::Quota));
+    case.state.frozen = true;
+    assert_eq!(case.denied(), Some(Deny::Frozen));
+    case.state.active = false;
+    assert_eq!(case.denied(), Some(Deny::Epoch));
 }
 
 #[test]
@@ -68,7 +147,7 @@ fn a_proof_for_another_user_verifier_key_or_root_is_refused() {
 
     let mut root = case();
     root.certified = certify(&root.config, 10, root.seen.time, [9; 32]);
-    assert_eq!(root.denied(), Some(Deny::Proof));
+    assert_eq!(root.denied(), Some(Deny::Verifier), "the policy is the first that is looked for");
 
     let mut siblings = case();
     siblings.key.proof.siblings.pop();
@@ -76,9 +155,9 @@ fn a_proof_for_another_user_verifier_key_or_root_is_refused() {
 }
 
 #[test]
-fn a_verifier_that_the_vault_does_not_know_is_refused() {
+fn a_verifier_that_the_state_does_not_have_is_refused() {
     let mut case = case();
-    case.verifier.name = VerifierName::new("unknown").unwrap();
+    case.named = VerifierName::new("unknown").unwrap();
     assert_eq!(case.denied(), Some(Deny::Verifier));
 }
 
@@ -86,5 +165,6 @@ fn a_verifier_that_the_vault_does_not_know_is_refused() {
 fn an_entry_with_commitments_of_another_committee_size_is_refused() {
     let mut case = case();
     case.key.value.commitments.pop();
+    case.prove();
     assert_eq!(case.denied(), Some(Deny::Proof));
 }

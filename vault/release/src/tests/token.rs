@@ -10,7 +10,8 @@ use torus_statement::{TimeConstants, keccak256};
 
 use super::fixture::{CLAIMS, Case, Issuer, NOW, twin};
 use crate::base64url::{decode, encode};
-use crate::{Deny, MAX_TOKEN, evaluate};
+
+use crate::{Deny, MAX_TOKEN, evaluate, issued};
 
 /// The token with another signature segment, committed to by the thief.
 fn with_signature(case: &Case, signature: &[u8]) -> String {
@@ -39,7 +40,7 @@ fn the_malleable_twin_of_an_es256_token_is_refused() {
 #[test]
 fn an_es256_token_under_a_policy_without_low_s_is_refused_whatever_its_s() {
     let mut case = Case::new(Issuer::es256());
-    case.verifier.policy.low_s = false;
+    case.verifier(|verifier| verifier.policy.low_s = false);
     assert_eq!(case.denied(), Some(Deny::TokenKey));
     let text = with_signature(&case, &twin(&signature_of(&case)));
     assert_eq!(steal(&mut case, text), Some(Deny::TokenKey));
@@ -117,7 +118,7 @@ fn an_eddsa_key_of_small_order_or_not_canonical_verifies_nothing() {
     let mut one_signed = one;
     one_signed[31] = 0x80;
     for key in [[0; 32], one, one_signed, p_plus_two] {
-        case.verifier.keys[0].key = IssuerPublicKey::EdDsa(key);
+        case.verifier(|verifier| verifier.keys[0].key = IssuerPublicKey::EdDsa(key));
         // Under the neutral point, R = S*B holds for every message: here S = 0 and R the neutral point.
         let mut forged = [0; 64];
         forged[0] = 1;
@@ -233,11 +234,13 @@ fn the_kid_selects_exactly_one_key_by_its_whole_name() {
     assert_eq!(case.with_header(&alg(r#","kid":"\u006b1""#)), None);
     // Two keys of one name: which one is meant is a guess.
     let other = IssuerKey { id: "k1".into(), key: Issuer::es256().public() };
-    case.verifier.keys.push(other);
+    case.verifier(|verifier| verifier.keys.push(other));
     assert_eq!(case.with_header(&alg(r#","kid":"k1""#)), Some(Deny::TokenKey));
     // An issuer with one unnamed key.
-    case.verifier.keys.truncate(1);
-    case.verifier.keys[0].id.clear();
+    case.verifier(|verifier| {
+        verifier.keys.truncate(1);
+        verifier.keys[0].id.clear();
+    });
     assert_eq!(case.with_header(&alg("")), None);
     assert_eq!(case.with_header(&alg(r#","kid":"k1""#)), Some(Deny::TokenKey));
 }
@@ -336,7 +339,7 @@ fn times_hold_to_the_second() {
     let mut with = |iat: u64, exp: u64, nbf: Option<u64>| {
         let nbf = nbf.map(|nbf| format!(r#","nbf":{nbf}"#)).unwrap_or_default();
         let claims = format!(
-            r#"{{"iss":"https://issuer","aud":"torus","email":"alice@example.com","iat":{iat},"exp":{exp}{nbf}}}"#
+            r#"{{"iss":"https://issuer","aud":"torus","email":"alice@example.com","email_verified":true,"iat":{iat},"exp":{exp}{nbf}}}"#
         );
         case.claims = claims;
         case.login();
@@ -353,6 +356,34 @@ fn times_hold_to_the_second() {
     assert_eq!(with(now, now + 1, Some(now + 11)), Some(Deny::TokenTime), "not yet valid");
     assert_eq!(with(0, (1 << 53) - 1, None), Some(Deny::TokenTime));
     assert_eq!(with((1 << 53) - 1, (1 << 53) - 1, None), Some(Deny::TokenTime));
+}
+
+#[test]
+fn a_token_that_is_issued_in_the_future_is_refused_until_then() {
+    let mut case = Case::new(Issuer::es256());
+    for ahead in [11, 380, 381, 3600, 86_400] {
+        let iat = NOW + ahead;
+        let claims = CLAIMS.replace("1699999990", &iat.to_string()).replace("1700000110", &(iat + 4000).to_string());
+        assert_eq!(case.with_claims(&claims), Some(Deny::TokenTime), "{ahead} s ahead");
+        // Whoever was shown it knows from when on it will count.
+        assert_eq!(issued(&case.token, &case.policy.value), Some(iat));
+        let at = |now: u64| evaluate(&case.token, &case.policy.value, &TimeConstants::DEFAULT, now * 1000).is_ok();
+        assert!(!at(iat - 11) && at(iat - 10) && at(iat + 120) && !at(iat + 121), "{ahead} s ahead");
+    }
+}
+
+#[test]
+fn only_the_verifiers_own_token_says_when_it_was_issued() {
+    let case = Case::new(Issuer::es256());
+    assert_eq!(issued(&case.token, &case.policy.value), Some(NOW - 10));
+    let mut other = case.policy.value.clone();
+    other.policy.issuer = "https://elsewhere".into();
+    assert_eq!(issued(&case.token, &other), None);
+    let mut other = case.policy.value.clone();
+    other.policy.audiences = ["elsewhere".into()].into();
+    assert_eq!(issued(&case.token, &other), None);
+    assert_eq!(issued(&case.token, &Case::new(Issuer::es256()).policy.value), None, "another key");
+    assert_eq!(issued("a.b.c", &case.policy.value), None);
 }
 
 #[test]
@@ -378,7 +409,7 @@ fn times_must_be_whole_numbers_and_there() {
 #[test]
 fn no_policy_may_accept_older_tokens_than_the_network() {
     let case = Case::new(Issuer::es256());
-    let mut verifier = case.verifier.clone();
+    let mut verifier = case.policy.value.clone();
     verifier.policy.max_age = u32::MAX;
     let times = TimeConstants { token_age: 60_000, ..TimeConstants::DEFAULT };
     let at = |now: u64| evaluate(&case.token, &verifier, &times, now * 1000).err();
@@ -399,16 +430,18 @@ fn the_id_comes_from_the_claim_that_the_policy_names() {
         (r#""email_verified":true"#, r#""email_verified":"false""#),
         (r#""email_verified":true"#, r#""email_verified":0"#),
         (r#""email_verified":true"#, r#""email_verified":null"#),
+        (r#""email_verified":true"#, r#""email_verified":"true""#),
+        (r#""email_verified":true,"#, ""),
     ] {
         assert_eq!(case.with_claims(&CLAIMS.replace(from, to)), Some(Deny::TokenId), "{from} {to}");
     }
-    assert_eq!(case.with_claims(&CLAIMS.replace(r#""email_verified":true,"#, "")), None);
-    assert_eq!(case.with_claims(&CLAIMS.replace(r#""email_verified":true"#, r#""email_verified":"true""#)), None);
     // Another user's proof does not fit, and case counts unless the policy says otherwise.
-    assert_eq!(case.with_claims(&CLAIMS.replace("alice", "bob")), Some(Deny::Proof));
-    assert_eq!(case.with_claims(&CLAIMS.replace("alice", "Alice")), Some(Deny::Proof));
-    case.verifier.policy.lowercase_id = true;
+    assert_eq!(case.with_claims(&CLAIMS.replace("alice", "bob")), Some(Deny::TokenUser));
+    assert_eq!(case.with_claims(&CLAIMS.replace("alice", "Alice")), Some(Deny::TokenUser));
+    case.verifier(|verifier| verifier.policy.lowercase_id = true);
     assert_eq!(case.with_claims(&CLAIMS.replace("alice", "AliCE")), None);
-    case.verifier.policy.id_claim = "sub".into();
-    assert_eq!(case.denied(), Some(Deny::Proof));
+    case.verifier(|verifier| verifier.policy.id_claim = "sub".into());
+    assert_eq!(case.denied(), Some(Deny::TokenUser));
+    // An id that is no address needs nobody's word for it: what is wrong here is only whose key was asked for.
+    assert_eq!(case.with_claims(&CLAIMS.replace(r#""email_verified":true,"#, "")), Some(Deny::TokenUser));
 }

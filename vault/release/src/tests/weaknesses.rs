@@ -65,8 +65,13 @@ fn a_token_for_another_application_of_the_same_issuer_logs_nobody_in() {
 #[test]
 fn an_address_that_its_issuer_has_not_verified_names_nobody() {
     let mut case = Case::new(Issuer::eddsa());
-    for word in ["false", r#""false""#, "null", "1", r#""TRUE""#] {
+    for word in ["false", r#""false""#, "null", "1", r#""TRUE""#, r#""true""#, "[true]"] {
         let claims = CLAIMS.replace(r#""email_verified":true"#, &format!(r#""email_verified":{word}"#));
         assert_eq!(case.with_claims(&claims), Some(Deny::TokenId), "{word}");
     }
+    // An issuer that says nothing has verified nothing.
+    let silent = CLAIMS.replace(r#""email_verified":true,"#, "");
+    assert_ne!(silent, CLAIMS);
+    assert_eq!(case.with_claims(&silent), Some(Deny::TokenId));
+    assert_eq!(case.with_claims(CLAIMS), None);
 }

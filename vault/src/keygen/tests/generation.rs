@@ -1,5 +1,8 @@
 //! A batch from opening to the last acknowledgement, and what the log's facts may and may not bring about.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use k256::elliptic_curve::PrimeField;
 use k256::{ProjectivePoint, Scalar};
 use torus_ipc::deny::Deny;
@@ -246,16 +249,30 @@ fn the_outbox_repeats_the_bytes_that_were_sent() {
     assert_eq!(world.acks(0), 0b11111);
 }
 
-/// Not a test of time: it prints what one call takes at most, for `vault/docs/shares-at-rest.md`.
+/// Not a test of time: it prints what one piece takes at most, in the quietest of five batches, for
+/// `vault/docs/shares-at-rest.md`.
 #[test]
 #[ignore = "prints figures"]
-fn the_longest_calls_of_a_batch_of_128() {
-    let mut world = World::new();
-    world.batch_keys = 128;
-    world.open(0, 0);
-    world.run();
-    assert_eq!(world.acks(0), 0b11111);
-    for (work, microseconds) in &world.longest {
-        println!("{microseconds:>8} us  {work}");
+fn the_longest_pieces_of_a_batch_of_128() {
+    let mut least: BTreeMap<&'static str, Duration> = BTreeMap::new();
+    for _ in 0..5 {
+        let mut world = World::new();
+        world.batch_keys = 128;
+        world.qualifies = false;
+        world.open(0, 0);
+        world.run();
+        // Taken up again with all its promises.
+        world.kill(1);
+        world.start(1);
+        world.qualifies = true;
+        world.run();
+        assert_eq!(world.acks(0), 0b11111);
+        for (work, time) in world.longest {
+            let least = least.entry(work).or_insert(time);
+            *least = (*least).min(time);
+        }
+    }
+    for (work, time) in least {
+        println!("{:>8} us  {work}", time.as_micros());
     }
 }

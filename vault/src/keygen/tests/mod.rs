@@ -7,6 +7,7 @@ mod envelopes;
 mod generation;
 mod randomness;
 mod restart;
+mod slices;
 mod softhsm;
 mod stored;
 mod world;

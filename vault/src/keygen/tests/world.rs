@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -27,10 +27,45 @@ use torus_statement::{
 
 use super::device::TestDevice;
 use crate::keygen::records::Records;
-use crate::keygen::{Keygen, Setup, ShareStore};
+use crate::keygen::{Call, Keygen, Setup, ShareStore};
 use crate::store::Store;
 
 pub(super) const KEYS: u16 = 3;
+
+/// One request from its beginning to its answer, and the longest of its pieces.
+pub(super) fn whole(keygen: &mut Keygen, call: Call) -> (Result<Progress, Deny>, Duration) {
+    const NUMBER: u64 = u64::MAX;
+    keygen.ask(NUMBER, call);
+    let mut longest = Duration::ZERO;
+    loop {
+        let begun = Instant::now();
+        let answers = keygen.slice(Duration::ZERO);
+        longest = longest.max(begun.elapsed());
+        if let Some((_, answer)) = answers.into_iter().find(|(number, _)| *number == NUMBER) {
+            return (answer, longest);
+        }
+    }
+}
+
+impl Keygen {
+    pub(super) fn handle_batch(
+        &mut self,
+        header: &Certified,
+        batch: u64,
+        entry: &Proven<BatchEntry>,
+    ) -> Result<Progress, Deny> {
+        let call = Call::Batch { header: Box::new(header.clone()), batch, entry: Box::new(entry.clone()) };
+        whole(self, call).0
+    }
+
+    pub(super) fn handle_keys(&mut self, attempt: Attempt, published: &[u8]) -> Result<Progress, Deny> {
+        whole(self, Call::Keys { attempt, published: published.to_vec() }).0
+    }
+
+    pub(super) fn deliver(&mut self, envelope: Envelope, now: u64) -> Result<Progress, Deny> {
+        whole(self, Call::Envelope { envelope: Box::new(envelope), now }).0
+    }
+}
 
 pub(super) fn index(value: u8) -> Index {
     Index::new(value).unwrap()
@@ -65,8 +100,8 @@ pub(super) struct World {
     /// Nor counts acknowledgements while this is false.
     pub(super) counts: bool,
     pub(super) batch_keys: u16,
-    /// The longest call for each kind of work, in microseconds.
-    pub(super) longest: BTreeMap<&'static str, u128>,
+    /// The longest piece of each kind of work.
+    pub(super) longest: BTreeMap<&'static str, Duration>,
     device_of: Devices,
 }
 
@@ -173,11 +208,20 @@ impl World {
             me: member.index,
             device: device.unwrap_or_else(|| Box::new(member.device.clone())),
             store: member.store.clone(),
+            audit: crate::audit::Journal::open(&member.store).unwrap(),
             rng: Box::new(ChaCha20Rng::from_seed(seed)),
             start_height,
         };
-        let (keygen, progress) = Keygen::start(setup).unwrap();
+        let mut keygen = Keygen::start(setup).unwrap();
+        let mut longest = Duration::ZERO;
+        while keygen.has_work() {
+            let begun = Instant::now();
+            assert!(keygen.slice(Duration::ZERO).is_empty(), "nobody has asked");
+            longest = longest.max(begun.elapsed());
+        }
+        let progress = std::mem::take(&mut keygen.unsaid);
         member.keygen = Some(keygen);
+        self.took("start", longest);
         self.absorb(i, progress);
     }
 
@@ -229,15 +273,15 @@ impl World {
     pub(super) fn tell(&mut self, i: u8, batch: u64) -> Result<(), Deny> {
         let entry = self.entries[&batch].clone();
         let (header, proven) = self.header(batch, &entry);
-        let begun = Instant::now();
-        let progress = self.keygen(i).handle_batch(&header, batch, &proven)?;
+        let call = Call::Batch { header: Box::new(header), batch, entry: Box::new(proven) };
+        let (answer, longest) = whole(self.keygen(i), call);
         let work = match entry.phase {
             Phase::Open => "open (deal)",
             Phase::Qualified { .. } => "qualified (sum, seal, publish)",
             Phase::Published { .. } => "published",
         };
-        self.took(work, begun);
-        self.absorb(i, progress);
+        self.took(work, longest);
+        self.absorb(i, answer?);
         Ok(())
     }
 
@@ -343,8 +387,8 @@ impl World {
             let now = self.now;
             // An envelope for a dead vault stays with its sender's node, in the order of sending.
             let Some(keygen) = &mut self.member(receiver).keygen else { continue };
-            let begun = Instant::now();
-            let delivered = keygen.deliver(envelope.clone(), now);
+            let call = Call::Envelope { envelope: Box::new(envelope.clone()), now };
+            let (delivered, longest) = whole(keygen, call);
             let work = match envelope.label.kind {
                 Kind::Send => "Send (verify, echo)",
                 Kind::Echo => "Echo (at most: promise)",
@@ -352,7 +396,7 @@ impl World {
                 Kind::Vector => "Vector (at most: keys)",
                 _ => "Need, Matrix, Points",
             };
-            self.took(work, begun);
+            self.took(work, longest);
             match delivered {
                 Ok(progress) => self.absorb(receiver, progress),
                 Err(Deny::Busy) if refused.len() < 1000 => {
@@ -365,9 +409,9 @@ impl World {
         self.queue = refused;
     }
 
-    fn took(&mut self, work: &'static str, begun: Instant) {
+    fn took(&mut self, work: &'static str, time: Duration) {
         let longest = self.longest.entry(work).or_default();
-        *longest = (*longest).max(begun.elapsed().as_micros());
+        *longest = (*longest).max(time);
     }
 
     /// Carries any one envelope, perhaps not for the last time, and perhaps lets the log decide.

@@ -134,7 +134,9 @@ impl Five {
             token: login.token.clone(),
             receipts: login.receipts.clone(),
             header: self.newest.clone().unwrap(),
+            policy: Proven { value: self.file.verifiers[0].clone(), proof: proof(key::verifier(&verifier)) },
             lookup: Lookup {
+                user,
                 assignment: Proven { value: assignment, proof: proof(key::assignment(&verifier, &user)) },
                 key: Proven { value: entry, proof: proof(key::key(lowest)) },
             },
@@ -162,7 +164,12 @@ impl Five {
             let assignment = Assignment { keys: vec![lowest], time: entry.time };
             let assigned = KeyEntry { public: first.public, commitments: first.commitments.clone() };
             let place = key::assignment(&VerifierName::new("demo").unwrap(), &alice());
-            self.state.extend([(place, assignment.to_bytes()), (key::key(lowest), assigned.to_bytes())]);
+            let demo = &self.file.verifiers[0];
+            self.state.extend([
+                (place, assignment.to_bytes()),
+                (key::key(lowest), assigned.to_bytes()),
+                (key::verifier(&demo.name), demo.to_bytes()),
+            ]);
             self.alice = Some((assignment, assigned));
         }
         samples.add(self.stage(batch, &entry, login, &mut said));

@@ -1,0 +1,30 @@
+//! The filters that the kernel holds for the running daemons, instruction by instruction.
+
+use torus_policies::Role;
+use torus_tests::process::own_uid;
+
+use super::certificates;
+use super::pair::{Daemon, pair};
+use super::trace::Traced;
+
+pub(super) fn compare(daemon: &Daemon, role: Role) {
+    let traced = Traced::seize(daemon.pid());
+    for (position, wanted) in role.filters().into_iter().enumerate() {
+        let found = traced.filter(position);
+        assert!(!found.is_empty() && found == wanted, "{role:?}: filter {position} differs from its policy");
+    }
+    assert!(traced.filter(role.filters().len()).is_empty(), "{role:?}: a filter more than was compiled");
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn the_kernel_enforces_the_policies_instruction_by_instruction() {
+    if own_uid() != 0 {
+        println!("SKIPPED: only root may read the filters of another process");
+        return;
+    }
+    let plain = pair(2).await;
+    compare(&plain.vault, Role::VaultSoftHsm);
+    compare(&plain.node, Role::Node);
+    drop(plain);
+    certificates::a_certificate_is_replaced_under_the_filter_that_may_read_it(2).await;
+}

@@ -1,0 +1,108 @@
+//! How much one call does, in units of work, in a batch of the usual size among nine: at most its allowance and the
+//! piece that uses it up.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+use torus_sharing::{Budget, Digest, Index, QualifiedSet, Sizes};
+
+use crate::participant::{Participant, SLICE};
+use crate::{Input, Kind, Output, Run, SecretBytes};
+
+/// The longest piece: the check of one vector.
+const PIECE: usize = 64 * 128 + 1;
+
+struct Message {
+    from: Index,
+    to: Index,
+    dealer: Index,
+    kind: Kind,
+    digest: Digest,
+    body: SecretBytes,
+}
+
+/// One member, and what its calls took.
+struct Measured {
+    member: Participant,
+    calls: usize,
+    longest: usize,
+    sum: usize,
+}
+
+impl Measured {
+    fn answer(&mut self, input: Option<Input<'_>>, rng: &mut ChaCha20Rng) -> Vec<Output> {
+        let mut out = input.map_or_else(Vec::new, |input| self.member.handle(input, rng));
+        while self.member.has_work() {
+            let mut budget = Budget::new(SLICE);
+            out.extend(self.member.go_on(&mut budget, rng));
+            self.calls += 1;
+            self.longest = self.longest.max(budget.spent());
+            self.sum += budget.spent();
+        }
+        out
+    }
+}
+
+#[test]
+fn no_call_of_a_batch_of_128_among_nine_does_more_than_its_slice_and_one_piece() {
+    let sizes = Sizes::new(9, 5, 2).unwrap();
+    let mut rng = ChaCha20Rng::seed_from_u64(3);
+    let mut queue: VecDeque<Message> = VecDeque::new();
+    let (mut digests, mut members) = (Vec::new(), Vec::new());
+    let post = |from: Index, out: Vec<Output>, queue: &mut VecDeque<Message>| {
+        for output in out {
+            if let Output::Send { to, dealer, kind, digest, body } = output {
+                queue.push_back(Message { from, to, dealer, kind, digest, body });
+            }
+        }
+    };
+    for me in sizes.members() {
+        let member = Participant::deal(Run::new([1; 32], sizes, me, 128).unwrap(), &mut rng);
+        let mut measured = Measured { member, calls: 0, longest: 0, sum: 0 };
+        let out = measured.answer(None, &mut rng);
+        assert!(measured.calls > 40, "a dealing in {} calls", measured.calls);
+        members.push(measured);
+        post(me, out, &mut queue);
+        digests.push((me, queue.back().unwrap().digest));
+    }
+    // Member 9 gets nothing of dealer 1, and wrong points of members 2 and 5 in his dealing: it has to search.
+    while let Some(mut message) = queue.pop_front() {
+        let Message { from, to, dealer, kind, digest, .. } = message;
+        if (to.get(), dealer.get()) == (9, 1) {
+            if kind == Kind::Send {
+                continue;
+            }
+            if [2, 5].contains(&from.get()) && matches!(kind, Kind::Echo | Kind::Ready) {
+                message.body.as_mut_slice()[70] ^= 1;
+            }
+        }
+        let input = Input::Message { from, dealer, kind, digest, body: message.body.as_slice() };
+        let out = members[to.slot()].answer(Some(input), &mut rng);
+        post(to, out, &mut queue);
+    }
+    let set = QualifiedSet::new(sizes, &digests[..sizes.qualified()]).unwrap();
+    let mut vectors = Vec::new();
+    for (me, member) in sizes.members().zip(&mut members) {
+        let out = member.answer(Some(Input::Qualified(&set)), &mut rng);
+        assert!(out.iter().any(|output| matches!(output, Output::Seal(_))), "member {me} has all dealings");
+        let out = member.answer(Some(Input::Sealed), &mut rng);
+        vectors.extend(out.into_iter().filter_map(|output| match output {
+            Output::Publish(body) => Some((me, body)),
+            _ => None,
+        }));
+    }
+    for (me, member) in sizes.members().zip(&mut members) {
+        let mut keys = 0;
+        for (from, body) in vectors.iter().rev().filter(|(from, _)| *from != me) {
+            let out = member.answer(Some(Input::Vector { from: *from, body }), &mut rng);
+            keys += out.iter().filter(|output| matches!(output, Output::Keys(_))).count();
+        }
+        assert_eq!(keys, 1, "member {me}");
+        assert!(member.longest < SLICE + PIECE, "member {me}: {} units in one call", member.longest);
+        // Nothing long goes uncounted: each dealing of others is read and summed, the own one committed.
+        assert!(member.sum > 128 * 25 * (100 + 8 * 16), "member {me}: {} units in all", member.sum);
+    }
+    assert!(members[8].sum > members[7].sum + 128 * 25 * 16, "the search is counted");
+}

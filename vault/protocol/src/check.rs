@@ -1,0 +1,91 @@
+//! Checks of what was received: each is too long for one call, and gone on with before anything else of its dealing.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use torus_sharing::{Budget, Digest, Index, Matrix, MatrixReader};
+
+use crate::combination::Combination;
+use crate::instance::{Context, Instance};
+use crate::message::Reason;
+use crate::points::Search;
+use crate::rows::Rows;
+
+/// A check that is not over.
+pub(crate) enum Check {
+    /// A matrix is parsed; with rows if it came in the dealer's Send.
+    Reading { from: Index, digest: Digest, reader: MatrixReader, rows: Option<Rows> },
+    /// The dealer's rows against his matrix.
+    Rows { digest: Digest, matrix: Arc<Matrix>, rows: Rows, sum: Box<Combination> },
+    /// Members' points against the matrix, for rows that this member has not got.
+    Points { digest: Digest, senders: Vec<Index>, search: Search },
+}
+
+impl Instance {
+    /// Goes on with a check until the budget is spent: the same check if it is not over, else what follows from it.
+    pub(crate) fn go_on(&mut self, ctx: &mut Context<'_>, check: Check, budget: &mut Budget) -> Option<Check> {
+        match check {
+            Check::Reading { from, digest, mut reader, rows } => match reader.read(budget) {
+                Ok(None) => Some(Check::Reading { from, digest, reader, rows }),
+                Ok(Some(matrix)) => {
+                    budget.spend(matrix.points().len());
+                    self.on_read(ctx, from, digest, Arc::new(matrix), rows)
+                }
+                Err(_) => self.refuse(ctx, from, Reason::Malformed),
+            },
+            Check::Rows { digest, matrix, rows, mut sum } => match sum.advance(&matrix, budget) {
+                None => Some(Check::Rows { digest, matrix, rows, sum }),
+                Some(true) => {
+                    budget.spend(matrix.points().len());
+                    self.echo(ctx, digest, matrix, rows)
+                }
+                Some(false) => self.refuse(ctx, self.dealer, Reason::BadRows),
+            },
+            Check::Points { digest, senders, mut search } => {
+                let run = *ctx.run;
+                let Some(candidate) = self.existing(digest) else { return self.progress(ctx) };
+                let Some(matrix) = candidate.matrix.clone() else { return self.progress(ctx) };
+                let points = |member| candidate.points_of(member);
+                match search.advance(&run, &matrix, points, ctx.generators, ctx.rng, budget) {
+                    None => Some(Check::Points { digest, senders, search }),
+                    Some(bad) => {
+                        candidate.checked(&senders, &bad);
+                        bad.into_iter().for_each(|from| ctx.fault(from, Reason::BadPoints));
+                        budget.spend(matrix.points().len());
+                        self.progress(ctx)
+                    }
+                }
+            }
+        }
+    }
+
+    /// A matrix that was sent or asked for is parsed: it must be that of its digest.
+    fn on_read(
+        &mut self,
+        ctx: &mut Context<'_>,
+        from: Index,
+        digest: Digest,
+        matrix: Arc<Matrix>,
+        rows: Option<Rows>,
+    ) -> Option<Check> {
+        if matrix.digest(&ctx.run.sid(self.dealer)) != digest {
+            return self.refuse(ctx, from, Reason::WrongDigest);
+        }
+        match rows {
+            Some(rows) => {
+                let sum = Box::new(rows.combine(ctx.run, ctx.generators, ctx.rng));
+                Some(Check::Rows { digest, matrix, rows, sum })
+            }
+            None => {
+                self.candidate(ctx.run, digest).matrix = Some(matrix);
+                self.progress(ctx)
+            }
+        }
+    }
+
+    fn refuse(&mut self, ctx: &mut Context<'_>, from: Index, reason: Reason) -> Option<Check> {
+        ctx.fault(from, reason);
+        self.progress(ctx)
+    }
+}

@@ -1,0 +1,395 @@
+//! The daemon: opens everything, gives up what it does not need, then serves until it is told to stop.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use torus_audit::{Event, SubjectKey};
+use torus_hsm::{Device, DeviceError, EpochAttempt, Pin, PinError, SealedDevice, Token, TokenConfig, TokenError};
+use torus_policies::{Access, Landlock, LockdownError, Locked, Role, Unprivileged};
+use torus_statement::codec::Wire;
+use torus_statement::network::MAX_NETWORK_FILE;
+use torus_statement::receipt::hex;
+use torus_statement::{EpochConfig, Hash, Index, NetworkFile, Point};
+
+use crate::advance::{self, Chain};
+use crate::audit::subjects::{self, NoSubjects};
+use crate::audit::{Heads, Journal};
+use crate::boot::{self, Boot, BootError, Standing};
+use crate::budget::Budget;
+use crate::clock::{self, Guards, Timekeeper};
+use crate::commit::Commits;
+use crate::connection::{OUTGOING, write_all};
+use crate::descriptors::ListenError;
+use crate::freeze::{self, Operator};
+use crate::keygen::{Keygen, Setup, ShareStore};
+use crate::member::{BadNetwork, Health, Member, check_verifiers};
+use crate::owners::Owners;
+use crate::quota::{self, BadLimits, Limits, Quotas};
+use crate::randomness;
+use crate::reveal::Records;
+use crate::server::Server;
+use crate::serving::{Generation, Votes};
+use crate::store::{Store, StoreError};
+use crate::users::Users;
+use crate::voting::{self, Voter};
+use crate::workers::{Queues, by_group, in_slices, one_by_one};
+
+/// The network file's hash, once the vault has taken it up.
+pub(crate) const NETWORK: &[u8] = b"network";
+/// How SoftHSM calls its maker.
+const SOFTHSM: &str = "SoftHSM project";
+/// Threads that answer user requests.
+const USER_WORKERS: usize = 2;
+
+/// What the daemon is started with.
+pub struct Options {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The token.
+    pub token: TokenConfig,
+    /// Where a software token keeps its objects.
+    pub token_dir: Option<PathBuf>,
+    /// The file with its PIN.
+    pub pin_file: PathBuf,
+    /// The network file.
+    pub network_file: PathBuf,
+    /// The hash that the operator approved.
+    pub genesis: Hash,
+    /// The uid of the node.
+    pub node_uid: u32,
+    /// How much may leave.
+    pub limits: Limits,
+    /// Whether the operator does without Landlock.
+    pub landlock: Landlock,
+}
+
+/// Why the daemon does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The PIN.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// The token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The token gives keys away or lacks what is needed.
+    #[error("the token fails the start-up gate and is not used: {0}. Run `torus-vault doctor`")]
+    Gate(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Starting.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// The network file.
+    #[error(transparent)]
+    Network(#[from] BadNetwork),
+    /// The vault belongs to another network.
+    #[error("this vault has taken up another network file ({0}); a vault belongs to one network")]
+    OtherNetwork(String),
+    /// The limits.
+    #[error("the limits do not fit the network: {0}")]
+    Limits(#[from] BadLimits),
+    /// The socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The audit log's key.
+    #[error(transparent)]
+    Subjects(#[from] NoSubjects),
+    /// The lockdown.
+    #[error(transparent)]
+    Lockdown(#[from] LockdownError),
+    /// The user to become.
+    #[error("{0}")]
+    User(&'static str),
+    /// SoftHSM without the directory that it works in.
+    #[error("the token is SoftHSM's, which reads its files while it works: name their directory with --token-dir")]
+    TokenDir,
+    /// Key generation does not begin.
+    #[error("key generation does not begin: {0}")]
+    Keygen(torus_ipc::Deny),
+    /// The system.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT. `stop` is their descriptor, `listener` the socket for the node, `process` the right
+/// to open things, which ends before the first thread is started.
+///
+/// # Errors
+/// Something cannot be opened, contradicts itself, or the lockdown fails: the vault does not serve then.
+pub fn run(options: &Options, listener: &UnixListener, stop: &OwnedFd, process: Unprivileged) -> Result<(), RunError> {
+    let file = read_network(&options.network_file, &options.genesis)?;
+    let token = Token::open(&options.token, &Pin::from_file(&options.pin_file)?)?;
+    gate(&token)?;
+    // By the filter without files its first search for an object would end the vault without a word.
+    if options.token_dir.is_none() && token.info()?.manufacturer.trim_end() == SOFTHSM {
+        return Err(RunError::TokenDir);
+    }
+    let mut device = open_device(&token)?;
+    let (index, identity) = own_place(&file, device.as_mut())?;
+    let store = Store::open(&options.data)?;
+    let audit = Journal::open(&store)?;
+    take_up(&store, &audit, &options.genesis, &file.config)?;
+    let boot = boot::begin(&store, &audit, device.as_mut())?;
+    let subjects = subjects::open(&store, device.as_mut())?;
+    let member = Arc::new(open_member(file, options.genesis, (index, identity), (&store, audit, subjects), &boot)?);
+    quota::check(&options.limits, member.verifiers.len())?;
+    tell(&member, &boot);
+    crate::info!("limits: {}", options.limits);
+    let operator = Operator::listen(&options.data, stop.try_clone()?)?;
+
+    let role = if options.token_dir.is_some() { Role::VaultSoftHsm } else { Role::VaultCore };
+    let access = Access { read: options.token_dir.iter().cloned().collect(), ..Access::default() };
+    let mut locked = process.confine(role, &access, options.landlock)?.filter()?;
+    crate::info!("locked down: {}", locked.report());
+    if locked.without_landlock() {
+        crate::alarm!(
+            "running without Landlock, as --without-landlock says: a hole in the token's module reaches more files"
+        );
+    }
+    // If the clock is believed now, the guards of this start begin now; else with the block that brings the time back.
+    let _ = member.keeper.now(member.chain.stand().time);
+    let heads = Heads::start(member.clone(), open_device(&token)?, boot.counter)?;
+    let doors = Doors { node: listener, node_uid: options.node_uid, operator, stop };
+    serve(&member, &token, &boot, &options.limits, doors, &mut locked)?;
+
+    let pending = member.keeper.look().0;
+    // A stop is clean only if this start's guards were set: they would be missed at the next start.
+    if boot.standing == Standing::Behind || pending.start_pending || pending.epoch_pending {
+        crate::info!("stopped; the next start begins with guards");
+    } else {
+        member.audit.end_minute()?;
+        member.audit.write(|change| {
+            member.keeper.keep(change, &pending)?;
+            boot::close(change, &member.store, &boot)?;
+            member.audit.append(change, Event::Stop { start: boot.counter }).map(|_| ())
+        })?;
+        crate::info!("stopped cleanly");
+    }
+    heads.finish();
+    Ok(())
+}
+
+/// Reads a network file of which the operator approved the hash.
+///
+/// # Errors
+/// It cannot be read, is another, or breaks a rule.
+pub fn read_network(path: &Path, approved: &Hash) -> Result<NetworkFile, BadNetwork> {
+    let unread = |reason: String| BadNetwork::Read(format!("{}: {reason}", path.display()));
+    let length = std::fs::metadata(path).map_err(|error| unread(error.to_string()))?.len();
+    if length > MAX_NETWORK_FILE as u64 {
+        return Err(unread("too large".to_owned()));
+    }
+    let bytes = std::fs::read(path).map_err(|error| unread(error.to_string()))?;
+    let file = NetworkFile::from_bytes(&bytes).map_err(|error| unread(error.to_string()))?;
+    if file.hash() != *approved {
+        return Err(BadNetwork::Hash { found: hex(&file.hash()), approved: hex(approved) });
+    }
+    check_verifiers(&file)?;
+    Ok(file)
+}
+
+/// The member whose identity the token holds; its entry must name the token's keys.
+///
+/// # Errors
+/// The identity is no member's, or another key is named; the device fails.
+pub fn own_place(file: &NetworkFile, device: &mut dyn Device) -> Result<(Index, Point), RunError> {
+    let identity = device.identity()?;
+    let own = file.config.keys().certificates.iter().find(|certificate| certificate.keys.identity == identity);
+    let own = &own.ok_or(BadNetwork::Stranger)?.keys;
+    let attempt = EpochAttempt { epoch: own.epoch, attempt: file.config.keys().attempt };
+    let keys = device.epoch_keys(attempt)?.ok_or(DeviceError::NoKeys(attempt))?;
+    if keys.consensus != own.consensus {
+        return Err(BadNetwork::OtherKey("consensus").into());
+    }
+    if keys.envelope != own.envelope {
+        return Err(BadNetwork::OtherKey("envelope").into());
+    }
+    Ok((own.index, identity))
+}
+
+pub(crate) fn gate(token: &Token) -> Result<(), RunError> {
+    let report = torus_hsm::conformance(token);
+    if report.passed() {
+        return Ok(());
+    }
+    let failures: Vec<String> = report.failures().map(|check| format!("{} ({})", check.name, check.detail)).collect();
+    Err(RunError::Gate(failures.join("; ")))
+}
+
+pub(crate) fn open_device(token: &Token) -> Result<Box<dyn Device>, RunError> {
+    Ok(Box::new(SealedDevice::new(token.session()?)))
+}
+
+/// Pins the network at the first start; later another is refused.
+fn take_up(store: &Store, audit: &Journal, network: &Hash, config: &EpochConfig) -> Result<(), RunError> {
+    let pinned = store.read(|view| Ok::<_, StoreError>(view.get(store.meta(), NETWORK)?.map(<[u8]>::to_vec)))?;
+    match pinned {
+        Some(pinned) if pinned == network => Ok(()),
+        Some(pinned) => Err(RunError::OtherNetwork(hex(&pinned))),
+        None => Ok(audit.write(|change| {
+            change.put(store.meta(), NETWORK, network)?;
+            Guards::mark_epoch(change, store)?;
+            let (epoch, config) = (config.committee().epoch, config.hash());
+            audit.append(change, Event::Epoch { epoch, network: *network, config }).map(|_| ())
+        })?),
+    }
+}
+
+fn open_member(
+    file: NetworkFile,
+    network: Hash,
+    (index, identity): (Index, Point),
+    (store, audit, subjects): (&Store, Arc<Journal>, SubjectKey),
+    boot: &Boot,
+) -> Result<Member, RunError> {
+    let NetworkFile { config, verifiers } = file;
+    let keys = config.member(index).ok_or(BadNetwork::Stranger)?.clone();
+    let config = Arc::new(config);
+    let committee = config.committee();
+    // The epoch began after the block before its first: the genesis.
+    let keeper = Timekeeper::new(store.clone(), committee.times, committee.genesis_time, clock::system)?;
+    Ok(Member {
+        network,
+        index,
+        identity,
+        attempt: attempt_of(&config),
+        keys,
+        verifiers,
+        store: store.clone(),
+        chain: Chain::open(store, config.clone(), index, audit.clone())?,
+        audit,
+        subjects,
+        keeper,
+        behind: boot.standing == Standing::Behind,
+        held: freeze::held(store)?.is_some().into(),
+        health: Health::default(),
+        config,
+    })
+}
+
+/// The device's name of a config's epoch and attempt.
+pub(crate) fn attempt_of(config: &EpochConfig) -> EpochAttempt {
+    EpochAttempt { epoch: config.committee().epoch, attempt: config.keys().attempt }
+}
+
+fn tell(member: &Member, boot: &Boot) {
+    let (index, height) = (member.index, member.chain.stand().height);
+    crate::info!("member {index} of {}, start {}, height {height}", member.config.committee().network, boot.counter);
+    match boot.standing {
+        Standing::Sound { clean: true } => {}
+        Standing::Sound { clean: false } => {
+            crate::warning!(
+                "the last stop was not clean: tokens and receipts wait until the guards of this start pass"
+            );
+        }
+        Standing::Behind => crate::alarm!(
+            "the store is behind the token's counter (lost, restored or rolled back): this vault does not vote, commit \
+             or release. See `torus-vault accept-store`"
+        ),
+    }
+    if let Ok(Some(reason)) = freeze::held(&member.store) {
+        crate::alarm!("frozen by its operator ({reason}): no receipts and no releases until `torus-vault unfreeze`");
+    }
+    if let Ok(extent) = member.audit.extent()
+        && member.audit.filled(&extent) >= 50
+    {
+        crate::warning!(
+            "the audit log's room is {} % used: `audit export`, then `audit prune`",
+            member.audit.filled(&extent)
+        );
+    }
+    if let Ok(Some(reason)) = advance::frozen(&member.store) {
+        crate::alarm!("this vault has stopped: {reason}. It does not vote, commit or release");
+    }
+}
+
+/// Where the vault is spoken to.
+struct Doors<'a> {
+    node: &'a UnixListener,
+    node_uid: u32,
+    operator: Operator,
+    stop: &'a OwnedFd,
+}
+
+fn serve(
+    member: &Arc<Member>,
+    token: &Token,
+    boot: &Boot,
+    limits: &Limits,
+    doors: Doors<'_>,
+    locked: &mut Locked,
+) -> Result<(), RunError> {
+    let Doors { node, node_uid, operator, stop } = doors;
+    let own = member.clone();
+    // Not waited for at the end: it holds nothing that a stop has to finish.
+    thread::Builder::new().name("operator".to_owned()).spawn(move || operator.attend(&own))?;
+
+    let (queues, ends) = Queues::new();
+    let (writer, outgoing) = sync_channel(OUTGOING);
+    let writing = thread::Builder::new().name("answers".to_owned()).spawn(move || write_all(&outgoing))?;
+    let mut workers = Vec::new();
+
+    let (own, session) = (member.clone(), token.clone());
+    workers.push(one_by_one("votes", ends.votes, move || {
+        let voter = Voter::new(own.clone(), open_device(&session)?)?;
+        Ok::<_, RunError>(Votes { member: own.clone(), voter })
+    })?);
+
+    let (own, session, counter) = (member.clone(), token.clone(), boot.counter);
+    // A store that is an old copy does not know what it took part in: neither its height nor its records say.
+    let start_height = match boot.standing {
+        Standing::Behind => u64::MAX,
+        Standing::Sound { .. } => {
+            let accepted = voting::from_height(&member.store)?.saturating_sub(1);
+            member.chain.stand().height.max(accepted)
+        }
+    };
+    workers.push(in_slices("keys", ends.generation, move || {
+        let mut device = open_device(&session)?;
+        let rng = Box::new(randomness::seeded(device.as_mut(), counter)?);
+        let (config, store) = (own.config.clone(), own.store.clone());
+        let shares = ShareStore::new(&store)?;
+        let audit = own.audit.clone();
+        let setup = Setup { config, me: own.index, device, store, audit, rng, start_height };
+        let keygen = Keygen::start(setup).map_err(RunError::Keygen)?;
+        Ok::<_, RunError>(Generation::new(own.clone(), keygen, shares)?)
+    })?);
+
+    let budget = Arc::new(Budget::new(limits.commits));
+    for _ in 0..USER_WORKERS {
+        let (own, session, budget, limits) = (member.clone(), token.clone(), budget.clone(), *limits);
+        workers.push(by_group("users", ends.users.clone(), move || {
+            let mut device = open_device(&session)?;
+            let rng = randomness::seeded(device.as_mut(), counter)?;
+            let records = Records {
+                commits: Commits::open(&own.store, &own.config.committee().times)?,
+                owners: Owners::open(&own.store)?,
+                quotas: Quotas::open(&own.store, limits, own.verifiers.len())?,
+            };
+            let shares = ShareStore::new(&own.store)?;
+            Ok::<_, RunError>(Users { member: own.clone(), device, rng, records, shares, budget: budget.clone() })
+        })?);
+    }
+    drop(ends.users);
+
+    let server = Server { member: member.clone(), node_uid, queues, writer };
+    crate::info!("serving the node of uid {node_uid}");
+    locked.ready()?;
+    let served = server.run(node, stop);
+    // Without a queue the workers finish what they have and end; then nobody can answer, and the writer ends.
+    drop(server);
+    for worker in workers {
+        let _ = worker.join();
+    }
+    let _ = writing.join();
+    Ok(served?)
+}

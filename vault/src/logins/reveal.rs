@@ -1,0 +1,242 @@
+//! A reveal: the decision, the share opened and checked, the record, and nothing but ciphertext for the committed key.
+//!
+//! The types are the order: a share is [`Opened`] by a decision that grants it, [`Recorded`] by a transaction, and only
+//! what is recorded can be let out; a transaction that fails drops it. A refusal burns nothing: the same temporary key may
+//! try again. But a token that was shown is known to whoever carried it, so one that will count later keeps its commitment
+//! for as long.
+
+use rand_core::{CryptoRng, RngCore};
+use torus_audit::Event;
+use torus_hsm::{Device, Secret};
+use torus_ipc::{Deny, LoginProof, ReleasedShare, SessionGrant};
+use torus_protocol::SecretBytes;
+use torus_release::{EpochState, Grant, Inputs, Seen, decide, issue_time};
+use torus_statement::certificate::Certified;
+use torus_statement::session::SessionToken;
+use torus_statement::state::key;
+use torus_statement::{Hash, Point, keccak256, sha256};
+
+use crate::clock::Now;
+use crate::commit::{Commits, Held};
+use crate::ecies;
+use crate::keygen::ShareStore;
+use crate::member::Member;
+use crate::owners::Owners;
+use crate::quota::{Draw, Quotas};
+use crate::signing;
+use crate::store::{Change, StoreError};
+
+/// The longest life of a session token, in seconds; a longer wish is cut.
+const MAX_SESSION: u32 = 30 * 86_400;
+
+/// What a vault has on record about logins and releases.
+#[derive(Clone, Copy)]
+pub struct Records {
+    /// Which hash belongs to which temporary key.
+    pub commits: Commits,
+    /// To whom keys were released.
+    pub owners: Owners,
+    /// How many.
+    pub quotas: Quotas,
+}
+
+/// What the vault itself knows about a reveal.
+struct Known {
+    held: Option<Held>,
+    owner: Option<Hash>,
+    room: bool,
+}
+
+/// A share that the decision grants, open and compared with its commitment.
+pub struct Opened {
+    grant: Grant,
+    token: Hash,
+    share: Secret<32>,
+    session_seconds: u32,
+}
+
+/// A share whose release is on record, once the transaction that it comes from is durable.
+pub struct Recorded {
+    opened: Opened,
+    /// For the audit log, once it is durable.
+    pub mark: (Hash, u64),
+}
+
+/// Decides on a reveal and, if all conditions hold, opens the share. Only reads.
+///
+/// # Errors
+/// The first condition that does not hold, or device or store fails.
+pub fn open(
+    member: &Member,
+    records: &Records,
+    shares: &ShareStore,
+    device: &mut dyn Device,
+    (proof, header): (&LoginProof, &Certified),
+    now: &Now,
+) -> Result<Opened, Deny> {
+    let token = keccak256(proof.token.as_bytes());
+    let known = known(member, records, proof, &token, now)?;
+    let place = member.chain.stand();
+    let inputs = Inputs {
+        config: &member.config,
+        member: member.index,
+        epoch: EpochState { active: !place.ended && !member.behind, frozen: member.stopped(&place) },
+        clock: torus_release::Clock { own: now.own, floor: now.guards.floor },
+        seen: Seen { height: place.height, time: place.time },
+        not_before: now.guards.not_before_seconds(),
+        room: known.room,
+        commitment: known.held.as_ref().map(|held| &held.commitment),
+        pinned: known.owner.as_ref(),
+        token: &proof.token,
+        named: &proof.verifier,
+        receipts: &proof.receipts,
+        header,
+        policy: &proof.policy,
+        user: &proof.lookup.user,
+        assignment: &proof.lookup.assignment,
+        key: &proof.lookup.key,
+    };
+    let decided = decide(&inputs);
+    // What was shown counts, not what came of it: a refused token is known as well.
+    let issued_at = decided.as_ref().map_or_else(|_| issue_time(&inputs), |grant| Some(grant.issued_at));
+    if let (Some(held), Some(issued_at)) = (&known.held, issued_at) {
+        remember(member, records, held, issued_at)?;
+    }
+    let grant = decided.map_err(refusal)?;
+    let mut share = Secret::zeros();
+    shares.open(&member.config, grant.index, &grant.share, device, share.as_mut_bytes())?;
+    Ok(Opened { grant, token, share, session_seconds: proof.session_seconds.min(MAX_SESSION) })
+}
+
+impl Opened {
+    /// Puts the release on record, in the audit log as well: the owner pinned, the quotas drawn on (once per login).
+    /// Refused, it changes nothing.
+    ///
+    /// # Errors
+    /// The store fails. The refusals inside are [`Deny::Owner`] and [`Deny::Quota`]: another release came in between.
+    pub fn record(
+        self,
+        member: &Member,
+        records: &Records,
+        change: &mut Change<'_>,
+    ) -> Result<Result<Recorded, Deny>, StoreError> {
+        let Grant { index, owner, time, verifier, id, temporary, .. } = &self.grant;
+        if !records.commits.released(change, &self.token)? {
+            let draw = Draw { verifier: key::verifier(verifier), key: *index, time: *time };
+            if !records.owners.allows(change, *index, owner)? {
+                return Ok(Err(Deny::Owner));
+            }
+            if !records.quotas.draw(change, &draw)? {
+                return Ok(Err(Deny::Quota));
+            }
+            records.owners.pin(change, *index, owner)?;
+            records.commits.release(change, &self.token)?;
+        }
+        let event = Event::Release {
+            epoch: member.attempt.epoch,
+            user: member.subjects.user(verifier, id),
+            key: member.subjects.key(*index),
+            temporary: sha256("", &[&temporary.to_compressed()]),
+            session: self.session_seconds,
+        };
+        let mark = member.audit.release(change, self.token, event)?;
+        Ok(Ok(Recorded { opened: self, mark }))
+    }
+}
+
+impl Recorded {
+    /// The one way out for a share: as ciphertext for the temporary key that was committed.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn let_out(
+        self,
+        member: &Member,
+        device: &mut dyn Device,
+        rng: &mut (impl CryptoRng + RngCore),
+    ) -> Result<ReleasedShare, Deny> {
+        let Opened { grant, share, session_seconds, .. } = self.opened;
+        let sealed = ecies::seal(rng, &grant.temporary, share.as_bytes())?;
+        drop(share);
+        let session = session(member, device, rng, &grant, session_seconds)?;
+        Ok(ReleasedShare { key: grant.index, public: grant.entry.public, share: sealed, session })
+    }
+}
+
+/// Looks up what the reveal asks about: the key that it claims; whether it may claim it is decided afterwards.
+fn known(member: &Member, records: &Records, proof: &LoginProof, token: &Hash, now: &Now) -> Result<Known, Deny> {
+    let claimed = *proof.lookup.assignment.value.keys.first().ok_or(Deny::Proof)?;
+    let draw = Draw { verifier: key::verifier(&proof.verifier), key: claimed, time: now.time };
+    let read = member.store.read(|view| {
+        let held = records.commits.find(view, token)?;
+        let counted = held.as_ref().is_some_and(|held| held.released);
+        let room = counted || records.quotas.room(view, &draw)?;
+        Ok::<_, StoreError>(Known { held, owner: records.owners.find(view, claimed)?, room })
+    });
+    read.map_err(|error| {
+        crate::alarm!("what is on record about a login cannot be read: {error}");
+        Deny::Store
+    })
+}
+
+/// Keeps the commitment of a post-dated token until the token has had its time. Seldom: an issuer's clock is wrong then.
+fn remember(member: &Member, records: &Records, held: &Held, issued_at: u64) -> Result<(), Deny> {
+    if !held.precedes(issued_at, &member.config.committee().times) {
+        return Ok(());
+    }
+    crate::warning!("a token was shown that is issued after it was committed: is its issuer's clock ahead?");
+    let token = &held.commitment.token;
+    member.store.write(|change| records.commits.outlive(change, token, issued_at)).map_err(|error| {
+        crate::alarm!("a commitment cannot be kept for longer: {error}");
+        Deny::Store
+    })
+}
+
+fn session(
+    member: &Member,
+    device: &mut dyn Device,
+    rng: &mut (impl CryptoRng + RngCore),
+    grant: &Grant,
+    seconds: u32,
+) -> Result<SessionGrant, Deny> {
+    let expires = (grant.time / 1000).saturating_add(seconds.into());
+    let temporary: &Point = &grant.temporary;
+    let token = SessionToken { expires, temporary, verifier: &grant.verifier, id: &grant.id };
+    let text = SecretBytes::from_vec(token.text().into_bytes());
+    let prehash = keccak256(text.as_slice());
+    let signature = member.health.device(signing::identity(device, &prehash))?;
+    let mut whole = Secret::zeros();
+    *whole.as_mut_bytes() = signature.with_recovery(&member.identity, &prehash).ok_or(Deny::Device)?;
+    let json = SecretBytes::from_vec(token.json().into_bytes());
+    Ok(SessionGrant {
+        // The JSON, not its base64: clients encode what they open.
+        token: ecies::seal(rng, temporary, json.as_slice())?,
+        signature: ecies::seal(rng, temporary, whole.as_bytes())?,
+    })
+}
+
+fn refusal(deny: torus_release::Deny) -> Deny {
+    use torus_release::Deny as D;
+    match deny {
+        D::Epoch => Deny::Epoch,
+        D::Clock => Deny::Clock,
+        D::Header => Deny::Header,
+        D::Stale => Deny::Stale,
+        D::Proof => Deny::Proof,
+        D::Verifier => Deny::Verifier,
+        D::TokenForm => Deny::TokenForm,
+        D::TokenKey => Deny::TokenKey,
+        D::TokenSignature => Deny::TokenSignature,
+        D::TokenIssuer => Deny::TokenIssuer,
+        D::TokenAudience => Deny::TokenAudience,
+        D::TokenTime => Deny::TokenTime,
+        D::NotBefore => Deny::NotBefore,
+        D::TokenId => Deny::TokenId,
+        D::NotCommitted => Deny::NotCommitted,
+        D::Receipts => Deny::Receipts,
+        D::TokenUser => Deny::TokenUser,
+        D::Owner => Deny::Owner,
+        D::Frozen => Deny::Frozen,
+        D::Quota => Deny::Quota,
+    }
+}

@@ -1,0 +1,381 @@
+//! What an operator should know about a vault before it runs, or while it does: one line a check, with advice.
+//!
+//! It changes nothing in store or token but the scratch keys of the start-up gate, which it removes.
+
+use std::path::{Path, PathBuf};
+
+use torus_hsm::{Pin, Token, TokenConfig, Verdict};
+use torus_statement::certificate::SignedHeader;
+use torus_statement::codec::Wire;
+use torus_statement::receipt::hex;
+use torus_statement::state::AuditEntry;
+use torus_statement::{AuditHead, Hash, SignedAuditHead};
+
+use crate::advance;
+use crate::audit::{Extent, Journal, seen};
+use crate::boot::{self, Standing};
+use crate::clock;
+use crate::run::{NETWORK, open_device, own_place, read_network};
+use crate::store::{Store, StoreError};
+
+/// Records whose links are checked.
+const CHECKED: u64 = 4096;
+/// How far the certified head may be behind the own one, in milliseconds.
+const BEHIND: u64 = 600_000;
+
+/// What is to be looked at.
+pub struct Patient {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The token.
+    pub token: TokenConfig,
+    /// The file with its PIN.
+    pub pin_file: PathBuf,
+    /// The network file and the hash that the operator approved, once there is a network.
+    pub network: Option<(PathBuf, Hash)>,
+}
+
+/// One line.
+pub struct Line {
+    /// Words joined by hyphens.
+    pub name: String,
+    /// What was found.
+    pub verdict: Verdict,
+    /// In words.
+    pub detail: String,
+    /// What to do; empty if nothing.
+    pub advice: &'static str,
+}
+
+/// Everything that was found.
+#[derive(Default)]
+pub struct Findings {
+    /// In the order of the checks.
+    pub lines: Vec<Line>,
+}
+
+/// Looks at token, store, network file, clock and disk. Later checks are left out if they have nothing to go by.
+pub fn doctor(patient: &Patient) -> Findings {
+    let mut found = Findings::default();
+    let token = found.token(patient);
+    let mut counter = None;
+    if let Some(token) = &token {
+        let mut device = match open_device(token) {
+            Ok(device) => device,
+            Err(error) => {
+                found.fail("session", &error, "the token opens no session: see its documentation");
+                return found;
+            }
+        };
+        match device.counter() {
+            Ok(value) => counter = Some(value),
+            Err(error) => found.fail("counter", &error, "the token's counter cannot be read: was init run on it?"),
+        }
+        if let Some((path, approved)) = &patient.network {
+            match read_network(path, approved).map_err(Into::into).and_then(|file| own_place(&file, device.as_mut())) {
+                Ok((index, _)) => found.pass("network", format!("member {index}, keys as the network file names them")),
+                Err(error) => found.fail("network", &error, "compare the hash and the token with what was approved"),
+            }
+        } else {
+            match device.identity() {
+                Ok(_) => found.pass("identity", "the token holds an identity".to_owned()),
+                Err(error) => found.fail("identity", &error, "run `torus-vault init` on a new token"),
+            }
+        }
+    }
+    match Store::open(&patient.data) {
+        Ok(store) => found.store(&store, counter, patient),
+        Err(error) => found.fail("store", &error, "run `torus-vault init`, or restore the directory"),
+    }
+    found.disk(&patient.data);
+    found
+}
+
+impl Findings {
+    /// Whether nothing failed.
+    pub fn healthy(&self) -> bool {
+        self.lines.iter().all(|line| line.verdict != Verdict::Fail)
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for line in &self.lines {
+            text += &format!("{}  {:<34} {}\n", word(line.verdict), line.name, line.detail);
+            if !line.advice.is_empty() {
+                text += &format!("      {:<34} -> {}\n", "", line.advice);
+            }
+        }
+        text
+    }
+
+    /// For programs: `{"healthy":…,"checks":[{"name","verdict","detail","advice"}]}`.
+    pub fn json(&self) -> String {
+        let checks: Vec<String> = self
+            .lines
+            .iter()
+            .map(|line| {
+                format!(
+                    r#"{{"name":{},"verdict":"{}","detail":{},"advice":{}}}"#,
+                    quoted(&line.name),
+                    word(line.verdict),
+                    quoted(&line.detail),
+                    quoted(line.advice)
+                )
+            })
+            .collect();
+        format!("{{\"healthy\":{},\"checks\":[{}]}}\n", self.healthy(), checks.join(","))
+    }
+
+    fn token(&mut self, patient: &Patient) -> Option<Token> {
+        let pin = match Pin::from_file(&patient.pin_file) {
+            Ok(pin) => pin,
+            Err(error) => {
+                self.fail("pin", &error, "one line, mode 600, owned by the vault's user");
+                return None;
+            }
+        };
+        let token = match Token::open(&patient.token, &pin) {
+            Ok(token) => token,
+            Err(error) => {
+                self.fail("token", &error, "check module, label and PIN; a wrong PIN is not tried again");
+                return None;
+            }
+        };
+        let info = token.info().map_or_else(|_| String::new(), |info| format!("{} {}", info.manufacturer, info.model));
+        self.pass("token", format!("{:?} opened ({})", patient.token.label, info.trim()));
+        for check in torus_hsm::conformance(&token).checks {
+            let advice = match check.verdict {
+                Verdict::Pass => "",
+                Verdict::Warn => "weaker than it should be: read vault/docs/hsm.md on this check",
+                Verdict::Fail => "the vault does not start with this token: set its policy, or take another",
+            };
+            self.add(&format!("gate/{}", check.name), check.verdict, check.detail, advice);
+        }
+        Some(token)
+    }
+
+    fn store(&mut self, store: &Store, counter: Option<u64>, patient: &Patient) {
+        self.pass("store", format!("{} opened, schema {}", patient.data.display(), crate::store::SCHEMA));
+        match (boot::read(store), counter) {
+            (Err(error), _) => self.fail("starts", &error, "the store is damaged: it cannot be used"),
+            (Ok(_), None) => {}
+            (Ok(record), Some(token)) => match boot::judge(&record, token) {
+                Err(error) => {
+                    self.fail("starts", &error, "never restore a token from a copy: its keys live on elsewhere")
+                }
+                Ok(Standing::Behind) => self.add(
+                    "starts",
+                    Verdict::Fail,
+                    format!("the store is at start {}, the token at {token}: the store is an old copy", record.counter),
+                    "put the newest store back, or read `torus-vault accept-store --help`",
+                ),
+                Ok(Standing::Sound { clean }) => {
+                    let how = if clean { "stopped cleanly" } else { "running, or stopped without a closing mark" };
+                    self.pass("starts", format!("start {}, {how}", record.counter));
+                }
+            },
+        }
+        match advance::frozen(store) {
+            Ok(None) => self.pass("contradictions", "none".to_owned()),
+            Ok(Some(reason)) => {
+                self.add(
+                    "contradictions",
+                    Verdict::Fail,
+                    reason,
+                    "the vault has stopped: ask the other operators first",
+                );
+            }
+            Err(error) => self.fail("contradictions", &error, "the store is damaged"),
+        }
+        self.audit(store);
+        if let Some((path, approved)) = &patient.network {
+            self.taken_up(store, approved);
+            self.clock(store, path, approved);
+        }
+    }
+
+    /// The log in the store, its newest signed head, and the one that the network holds.
+    fn audit(&mut self, store: &Store) {
+        match audited(store) {
+            Err(error) => self.fail("audit-log", &error, "the store is damaged: take a copy and verify it"),
+            Ok(Audited { extent, filled, newest, certified }) => {
+                let count = extent.next - extent.base;
+                let detail = format!("{count} records from {}, {filled} % of its room", extent.base);
+                if filled < 50 {
+                    self.pass("audit-log", detail);
+                } else {
+                    let advice =
+                        "`torus-vault audit export`, keep the copy, then `audit prune`; a full log releases nothing";
+                    self.add("audit-log", Verdict::Warn, detail, advice);
+                }
+                self.heads(newest.map(|signed| signed.head), certified);
+            }
+        }
+    }
+
+    fn heads(&mut self, own: Option<AuditHead>, certified: Option<AuditEntry>) {
+        let say = |head: &AuditHead| format!("{} records, {}", head.count, hex(&head.link));
+        match (own, certified) {
+            (None, _) => self.pass("audit-head", "none signed yet".to_owned()),
+            (Some(own), None) => self.add(
+                "audit-head",
+                Verdict::Warn,
+                format!("{}; none certified as far as this vault was shown", say(&own)),
+                "the node brings heads to the log: is it running?",
+            ),
+            (Some(own), Some(AuditEntry { newest, contradiction })) => {
+                let seen = format!("own {}; certified {}", say(&own), say(&newest.head));
+                if let Some(other) = contradiction {
+                    let detail = format!("{seen}; CONTRADICTED by {}", say(&other.head));
+                    let advice = "this log went back or forked once: was the store restored? It stays on record";
+                    self.add("audit-head", Verdict::Warn, detail, advice);
+                } else if own.time > newest.head.time.saturating_add(BEHIND) {
+                    self.add(
+                        "audit-head",
+                        Verdict::Warn,
+                        seen,
+                        "the network's head is old: does the node reach the log?",
+                    );
+                } else {
+                    self.pass("audit-head", seen);
+                }
+            }
+        }
+    }
+
+    fn taken_up(&mut self, store: &Store, approved: &Hash) {
+        let pinned = store.read(|view| Ok::<_, StoreError>(view.get(store.meta(), NETWORK)?.map(<[u8]>::to_vec)));
+        match pinned {
+            Ok(None) => self.pass("taken-up", "no network yet: the first run takes it up".to_owned()),
+            Ok(Some(pinned)) if pinned == approved => self.pass("taken-up", "this network".to_owned()),
+            Ok(Some(pinned)) => self.add(
+                "taken-up",
+                Verdict::Fail,
+                format!("another network, {}", hex(&pinned)),
+                "a vault belongs to one network: use its own file",
+            ),
+            Err(error) => self.fail("taken-up", &error, "the store is damaged"),
+        }
+    }
+
+    fn clock(&mut self, store: &Store, path: &Path, approved: &Hash) {
+        let Ok(file) = read_network(path, approved) else { return };
+        let committee = file.config.committee();
+        let newest =
+            store.read(|view| Ok::<_, StoreError>(view.get(store.meta(), advance::NEWEST)?.map(<[u8]>::to_vec)));
+        let newest = match newest {
+            Ok(None) => committee.genesis_time,
+            Ok(Some(bytes)) => match SignedHeader::from_bytes(&bytes) {
+                Ok(signed) => signed.header.time,
+                Err(error) => return self.fail("clock", &error, "the store is damaged"),
+            },
+            Err(error) => return self.fail("clock", &error, "the store is damaged"),
+        };
+        let own = clock::system();
+        let ahead = i128::from(own) - i128::from(newest);
+        let inside =
+            ahead >= -i128::from(committee.times.clock_behind) && ahead <= i128::from(committee.times.clock_ahead);
+        let detail = format!("{} s after the newest certified header", ahead / 1000);
+        if inside {
+            self.pass("clock", detail);
+        } else {
+            let advice = "commits and releases wait: set the clock by NTP; after a long stop a new block ends this";
+            self.add("clock", Verdict::Warn, detail, advice);
+        }
+    }
+
+    fn disk(&mut self, dir: &Path) {
+        match crate::descriptors::free_bytes(dir) {
+            Ok(free) if free >= 1 << 30 => self.pass("disk", format!("{} MiB free", free >> 20)),
+            Ok(free) => self.add(
+                "disk",
+                Verdict::Warn,
+                format!("{} MiB free", free >> 20),
+                "a full disk refuses new keys and logins; nothing that was acknowledged is lost",
+            ),
+            Err(error) => self.fail("disk", &error, "the data directory cannot be looked at"),
+        }
+    }
+
+    fn pass(&mut self, name: &str, detail: String) {
+        self.add(name, Verdict::Pass, detail, "");
+    }
+
+    fn fail(&mut self, name: &str, error: &dyn std::fmt::Display, advice: &'static str) {
+        self.add(name, Verdict::Fail, error.to_string(), advice);
+    }
+
+    fn add(&mut self, name: &str, verdict: Verdict, detail: String, advice: &'static str) {
+        self.lines.push(Line { name: name.to_owned(), verdict, detail, advice });
+    }
+}
+
+struct Audited {
+    extent: Extent,
+    filled: u64,
+    newest: Option<SignedAuditHead>,
+    certified: Option<AuditEntry>,
+}
+
+fn audited(store: &Store) -> Result<Audited, StoreError> {
+    let journal = Journal::open(store)?;
+    let extent = journal.extent()?;
+    let (filled, newest) = (journal.filled(&extent), journal.newest());
+    // The newest records, link by link: the whole log is `audit verify`'s.
+    let mut before = None;
+    store.read(|view| {
+        journal.each(view, extent.next.saturating_sub(CHECKED), |record, link| {
+            if before.is_some_and(|before| torus_audit::link(&before, record) != *link) {
+                return Err(StoreError::Damaged("the audit log"));
+            }
+            before = Some(*link);
+            Ok(true)
+        })
+    })?;
+    if before.is_some_and(|last| last != extent.link) {
+        return Err(StoreError::Damaged("the audit log"));
+    }
+    Ok(Audited { extent, filled, newest, certified: seen::certified_entry(store)? })
+}
+
+const fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Warn => "warn",
+        Verdict::Fail => "FAIL",
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out += "\\\"",
+            '\\' => out += "\\\\",
+            c if c.is_control() => out += &format!("\\u{:04x}", u32::from(c)),
+            c => out.push(c),
+        }
+    }
+    out + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_json_whatever_a_token_says() {
+        assert_eq!(quoted("a\"b\\c\nd"), r#""a\"b\\c\u000ad""#);
+        let mut found = Findings::default();
+        found.pass("a", "x".to_owned());
+        assert!(found.healthy());
+        found.add("b", Verdict::Fail, "y".to_owned(), "do z");
+        let expected = concat!(
+            r#"{"healthy":false,"checks":[{"name":"a","verdict":"pass","detail":"x","advice":""},"#,
+            r#"{"name":"b","verdict":"FAIL","detail":"y","advice":"do z"}]}"#,
+            "\n"
+        );
+        assert_eq!(found.json(), expected);
+    }
+}

@@ -1,0 +1,6 @@
+//! What the operator does on the vault's host: the ceremony, the doctor, his word for a store, the stop.
+
+pub mod accept;
+pub mod doctor;
+pub mod freeze;
+pub mod init;
