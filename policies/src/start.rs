@@ -144,14 +144,13 @@ impl Locked {
 
 /// Makes the C library ask now what it would otherwise ask while serving, where the filter would end the process for it:
 /// its allocator counts processors when the ninth thread wants an arena, and reads a setting from /proc when the arena of
-/// a thread gives memory back for the first time; the first thread of all installs a signal handler.
+/// a thread gives memory back for the first time; the first thread of all installs a signal handler. Both hold whatever
+/// the environment tells the allocator.
 fn warm_up() -> Result<(), LockdownError> {
     let arenas = std::thread::available_parallelism().map_or(8, |processors| processors.get().saturating_mul(8));
-    system::bound_arenas(arenas);
+    system::fix_allocator(arenas);
     let named = |source| LockdownError::Refused { step: Step::Threads, source };
-    // Below the size that gets a mapping of its own, in all above the size from which memory is given back.
-    let work = || drop(std::hint::black_box((0..64).map(|_| Vec::<u8>::with_capacity(100 << 10)).collect::<Vec<_>>()));
-    let thread = std::thread::Builder::new().spawn(work).map_err(named)?;
+    let thread = std::thread::Builder::new().spawn(system::shrink_an_arena).map_err(named)?;
     let _ = thread.join();
     // The thread has ended, but may be listed for a moment.
     let listed = |_| std::thread::sleep(std::time::Duration::from_millis(1));

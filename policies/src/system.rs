@@ -114,16 +114,33 @@ pub(crate) fn no_backtraces() {
     }
 }
 
-/// Says how many arenas the allocator may make, so that it need not ask for the number of processors.
-pub(crate) fn bound_arenas(most: usize) {
+/// From this size on a block has a mapping of its own, and an arena with as much free at its end gives it back.
+#[cfg(target_env = "gnu")]
+const GIVEN_BACK: libc::c_int = 1 << 20;
+
+/// Fixes how the allocator works, whatever the environment says: how many arenas it may make, so that it need not ask for
+/// the number of processors, and when it gives memory back, so that [`shrink_an_arena`] does what it says.
+pub(crate) fn fix_allocator(arenas: usize) {
     #[cfg(target_env = "gnu")]
     {
-        let most = libc::c_int::try_from(most).unwrap_or(libc::c_int::MAX);
-        // SAFETY: a number; no other thread runs that could allocate meanwhile.
-        unsafe { libc::mallopt(libc::M_ARENA_MAX, most) };
+        let arenas = libc::c_int::try_from(arenas).unwrap_or(libc::c_int::MAX);
+        for (setting, value) in [
+            (libc::M_ARENA_MAX, arenas),
+            (libc::M_MMAP_THRESHOLD, GIVEN_BACK),
+            (libc::M_TRIM_THRESHOLD, GIVEN_BACK),
+            (libc::M_TOP_PAD, 128 << 10),
+        ] {
+            // SAFETY: numbers; no other thread runs that could allocate meanwhile.
+            unsafe { libc::mallopt(setting, value) };
+        }
     }
     #[cfg(not(target_env = "gnu"))]
-    let _ = most;
+    let _ = arenas;
+}
+
+/// To be called on a thread other than the first: fills its arena far above what is given back, and frees it again.
+pub(crate) fn shrink_an_arena() {
+    drop(std::hint::black_box((0..128).map(|_| Vec::<u8>::with_capacity(64 << 10)).collect::<Vec<_>>()));
 }
 
 /// Effective user and group; an error if real or saved ones differ from them.

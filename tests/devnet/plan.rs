@@ -289,8 +289,12 @@ impl MemberLayout {
     }
 }
 
-/// A directory that only its owner enters.
+/// A directory that only its owner enters. Those above it that are missing get the usual mode: the daemons' users pass
+/// through them.
 pub fn private_dir(path: &Path) -> Result<()> {
+    if let Some(above) = path.parent() {
+        fs::create_dir_all(above).at("make directory", above)?;
+    }
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).at("make directory", path)
 }
 
@@ -376,6 +380,18 @@ mod tests {
         fs::remove_file(dir.path().join("thesis.txt")).unwrap();
         layout.clear().unwrap();
         assert!(!layout.network().exists());
+    }
+
+    #[test]
+    fn missing_directories_above_can_be_passed_through() {
+        let dir = tempfile::tempdir().unwrap();
+        users::let_pass(dir.path()).unwrap();
+        let root = dir.path().join("target/devnet");
+        let layout = Layout::new(&root).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode();
+        assert_ne!(mode(&dir.path().join("target")) & 0o011, 0);
+        assert_eq!(mode(&root) & 0o066, 0);
+        assert_eq!(layout.homes, layout.root);
     }
 
     #[test]

@@ -120,8 +120,8 @@ fn work() {
         let threads: Vec<_> = (0..24)
             .map(|_| {
                 std::thread::spawn(|| {
-                    for size in [1 << 10, 30 << 10, 100 << 10, 1 << 20] {
-                        let mut held: Vec<Vec<u8>> = (0..4).map(|_| vec![1; size]).collect();
+                    for (blocks, size) in [(4, 1 << 10), (4096, 1 << 10), (4, 30 << 10), (4, 100 << 10), (4, 1 << 20)] {
+                        let mut held: Vec<Vec<u8>> = (0..blocks).map(|_| vec![1; size]).collect();
                         held.iter_mut().for_each(|block| block.resize(2 * size, 2));
                         drop(std::hint::black_box(held));
                     }
@@ -293,13 +293,19 @@ pub(crate) fn a_panic_under_the_filter_ends_with_its_message() {
 
 pub(crate) fn threads_and_allocators_work_under_the_filter() {
     let world = World::new();
-    // The C library's allocator has ways of its own, and each its own calls.
+    // The C library's allocator has ways of its own, and each its own calls. An operator may have set any of them.
     for (name, value) in [
         ("NONE", ""),
         ("MALLOC_ARENA_MAX", "1"),
+        ("MALLOC_ARENA_TEST", "1"),
         ("MALLOC_TRIM_THRESHOLD_", "0"),
+        ("MALLOC_TRIM_THRESHOLD_", "1000000"),
+        ("MALLOC_TRIM_THRESHOLD_", "6000000"),
         ("MALLOC_TOP_PAD_", "0"),
+        ("MALLOC_TOP_PAD_", "1000000"),
+        ("MALLOC_MMAP_THRESHOLD_", "1024"),
         ("MALLOC_MMAP_THRESHOLD_", "4096"),
+        ("MALLOC_MMAP_THRESHOLD_", "30000000"),
         ("MALLOC_PERTURB_", "7"),
         ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=0"),
     ] {
