@@ -120,7 +120,7 @@ fn work() {
         let threads: Vec<_> = (0..24)
             .map(|_| {
                 std::thread::spawn(|| {
-                    for (blocks, size) in [(4, 1 << 10), (4096, 1 << 10), (4, 30 << 10), (4, 100 << 10), (4, 1 << 20)] {
+                    for (blocks, size) in [(4, 1 << 10), (1024, 1 << 10), (4, 30 << 10), (4, 100 << 10), (4, 1 << 20)] {
                         let mut held: Vec<Vec<u8>> = (0..blocks).map(|_| vec![1; size]).collect();
                         held.iter_mut().for_each(|block| block.resize(2 * size, 2));
                         drop(std::hint::black_box(held));
@@ -299,8 +299,8 @@ pub(crate) fn threads_and_allocators_work_under_the_filter() {
         ("MALLOC_ARENA_MAX", "1"),
         ("MALLOC_ARENA_TEST", "1"),
         ("MALLOC_TRIM_THRESHOLD_", "0"),
-        ("MALLOC_TRIM_THRESHOLD_", "1000000"),
-        ("MALLOC_TRIM_THRESHOLD_", "6000000"),
+        ("MALLOC_TRIM_THRESHOLD_", "500000"),
+        ("MALLOC_TRIM_THRESHOLD_", "1500000"),
         ("MALLOC_TOP_PAD_", "0"),
         ("MALLOC_TOP_PAD_", "1000000"),
         ("MALLOC_MMAP_THRESHOLD_", "1024"),
