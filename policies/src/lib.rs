@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 
 mod access;
+pub mod attempt;
 mod descriptors;
 mod filters;
 mod notify;

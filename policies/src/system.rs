@@ -106,6 +106,20 @@ pub(crate) fn end_with_parent(launcher: u32, signal: u32) -> Result<(), Lockdown
     if found == launcher { Ok(()) } else { Err(LockdownError::Orphan { launcher, found }) }
 }
 
+/// Makes a system call of a process that ends with it.
+pub(crate) fn call(number: libc::c_long, arguments: [u64; 6]) -> Result<i64, i32> {
+    let [a, b, c, d, e, f] = arguments;
+    // SAFETY: whatever the kernel does to this process, nothing of it is used afterwards but its exit.
+    let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+    if result < 0 { Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok(result) }
+}
+
+/// Ends the process at once.
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
+
 /// Removes what makes the standard library and others collect backtraces: naming their frames opens files.
 pub(crate) fn no_backtraces() {
     for name in ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"] {

@@ -1,7 +1,8 @@
 //! Which crate may link which: read from cargo itself, for the graph that is built and shipped.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -212,4 +213,61 @@ fn crates_of_which_two_versions_would_be_two_truths_are_there_once() {
     let twice: Vec<_> =
         ONE_VERSION.iter().filter_map(|name| linked.get(name)).filter(|versions| versions.len() > 1).collect();
     assert!(twice.is_empty(), "{twice:?}");
+}
+
+/// The lines of code of a crate: neither blank, nor comments, nor tests.
+fn lines_of(folder: &Path) -> usize {
+    let mut lines = 0;
+    let mut todo = vec![folder.join("src")];
+    while let Some(folder) = todo.pop() {
+        for entry in fs::read_dir(&folder).unwrap().flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            if path.is_dir() && name != "tests" {
+                todo.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs" {
+                let text = fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+                let code = code.lines().map(str::trim);
+                lines += code.filter(|line| !line.is_empty() && !line.starts_with("//")).count();
+            }
+        }
+    }
+    lines
+}
+
+#[test]
+fn the_vaults_page_lists_every_crate_that_it_links_and_how_long_its_own_are() {
+    let graph = Graph::read();
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = fs::read_to_string(root.join("vault/README.md")).unwrap();
+    let section = page.split("## What may link what").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+
+    let linked = graph.linked_by("torus-vault");
+    let own = graph.members.iter().filter(|id| linked.contains(graph.names[*id].as_str()));
+    let rows: BTreeMap<&str, usize> = section
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| `")?.split('|').map(str::trim);
+            let name = cells.next()?.trim_end_matches('`');
+            Some((name, cells.next()?.parse().unwrap_or_else(|_| panic!("{name}: no number of lines"))))
+        })
+        .collect();
+    let (mut named, mut wrong) = (BTreeSet::new(), Vec::new());
+    for id in own {
+        let name = graph.names[id].as_str();
+        let (shown, found) = (rows.get(name).copied().unwrap_or_default(), lines_of(&graph.folders[id]));
+        if shown.abs_diff(found) * 10 > found + 200 {
+            wrong.push(format!("{name} has {found} lines, the page says {shown}"));
+        }
+        named.insert(name);
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert_eq!(rows.keys().copied().collect::<BTreeSet<_>>(), named, "the page's crates and the vault's own");
+
+    let others = section.split("From others:").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
+    let listed: BTreeSet<&str> = others.split('`').skip(1).step_by(2).collect();
+    let foreign: BTreeSet<&str> = linked.into_iter().filter(|name| !named.contains(name)).collect();
+    let missing: Vec<_> = foreign.difference(&listed).collect();
+    let gone: Vec<_> = listed.difference(&foreign).collect();
+    assert!(missing.is_empty() && gone.is_empty(), "not on the page: {missing:?}; not linked any more: {gone:?}");
 }

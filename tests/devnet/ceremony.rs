@@ -119,6 +119,7 @@ pub fn found(
             }
             tell("genesis file");
             found_network(binaries, layout, shape, issuer)?;
+            approve(binaries, layout, &read_founded(layout, shape)?)?;
             let saved = serde_json::to_vec_pretty(shape).unwrap_or_default();
             write_whole(&layout.shape(), &saved, 0o600)?;
         }
@@ -205,6 +206,20 @@ fn found_network(binaries: &Binaries, layout: &Layout, shape: &Shape, issuer: &I
     })
 }
 
+/// Each operator's word for the network.
+fn approve(binaries: &Binaries, layout: &Layout, founded: &Founded) -> Result<()> {
+    for member in founded.shape.members().map(|member| layout.member(member)) {
+        let args = args!["trust", "--data", member.vault(), &founded.genesis];
+        run(&binaries.vault(), &args, &[]).map_err(|reason| Trouble::Member {
+            step: "torus-vault trust".to_owned(),
+            member: member.index(),
+            reason,
+            log: member.log(Role::Vault),
+        })?;
+    }
+    Ok(())
+}
+
 fn read_founded(layout: &Layout, shape: &Shape) -> Result<Founded> {
     let path = layout.genesis();
     let bytes = fs::read(&path).at("read", &path)?;
@@ -219,15 +234,13 @@ fn read_founded(layout: &Layout, shape: &Shape) -> Result<Founded> {
 }
 
 /// How a member's vault is started, less its socket.
-pub fn vault_program(binaries: &Binaries, layout: &Layout, founded: &Founded, member: u8) -> Program {
+pub fn vault_program(binaries: &Binaries, layout: &Layout, member: u8) -> Program {
     let files = layout.member(member);
     let mut args = args!["run"];
     args.extend(binaries.token_args(&files));
     args.extend(args![
         "--network-file",
         layout.genesis(),
-        "--genesis",
-        &founded.genesis,
         "--node-uid",
         users::of(member, Role::Node).unwrap_or_else(crate::process::own_uid).to_string(),
         "--token-dir",

@@ -34,7 +34,7 @@ impl Fleet {
         let board = Arc::new(NetworkBoard::new(layout, founded, issuer));
         let mut members = Vec::new();
         for member in founded.shape.members() {
-            let mut vault = vault_program(binaries, layout, founded, member);
+            let mut vault = vault_program(binaries, layout, member);
             let files = layout.member(member);
             vault.listener = Some(listen(files.socket())?);
             give_away(&files)?;

@@ -28,5 +28,5 @@ pub use consensus::{advance, votes, voting};
 pub use daemon::{boot, member, run};
 pub use door::{connection, descriptors, server};
 pub use logins::{budget, commit, ecies, owners, quota, reveal, users};
-pub use operator::{accept, doctor, freeze, init};
+pub use operator::{accept, doctor, freeze, init, prove, trust};
 pub use secrets::{randomness, scrub, signing};

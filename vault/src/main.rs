@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use torus_hsm::{TokenConfig, TokenError};
-use torus_policies::{Landlock, User, begin};
+use torus_policies::{Landlock, Role, User, begin};
 use torus_statement::receipt::unhex;
 use torus_statement::text::NetworkName;
 use torus_statement::{Hash, Index};
@@ -16,8 +16,10 @@ use torus_vault::descriptors::{SOCKET, listener, stop_signal};
 use torus_vault::doctor::{Patient, doctor};
 use torus_vault::freeze::{Word, say};
 use torus_vault::init::{Ceremony, fingerprints, init};
+use torus_vault::prove;
 use torus_vault::quota::Limits;
 use torus_vault::run::{Options, RunError, run};
+use torus_vault::trust::trust;
 
 /// The exit code of a refused PIN: `RestartPreventExitStatus=3` in a unit file.
 const WRONG_PIN: u8 = 3;
@@ -38,6 +40,9 @@ enum Verb {
     Run(Run),
     /// Checks token, store, network file, clock and disk.
     Doctor(Doctor),
+    /// Approves a network by the hash of its network file, once, before the vault first runs in it. Compare the hash with
+    /// the other operators over another channel.
+    Trust(Trust),
     /// Takes a store for the truth that is behind its token, or that stopped. The vault votes from the given height on,
     /// which must be above everything that the network has voted on: ask the other operators.
     AcceptStore(Accept),
@@ -45,6 +50,9 @@ enum Verb {
     Freeze(Freeze),
     /// Lets a frozen vault serve again.
     Unfreeze(Running),
+    /// One attempt of `doctor --prove`.
+    #[command(name = prove::VERB, hide = true)]
+    Attempt(Try),
     /// The audit log: take a copy, verify it, list it, remove what a copy proves.
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -102,12 +110,9 @@ struct Init {
 struct Run {
     #[command(flatten)]
     place: Place,
-    /// The network file.
+    /// The network file: the one whose hash was approved by `torus-vault trust`.
     #[arg(long)]
     network_file: PathBuf,
-    /// The hash of the network file that you approve, 64 hex digits.
-    #[arg(long, value_parser = hash)]
-    genesis: Hash,
     /// The uid of the node's process.
     #[arg(long)]
     node_uid: u32,
@@ -131,6 +136,16 @@ struct Run {
 }
 
 #[derive(Args)]
+struct Trust {
+    /// The vault's own directory.
+    #[arg(long)]
+    data: PathBuf,
+    /// 64 hex digits.
+    #[arg(value_parser = hash)]
+    network: Hash,
+}
+
+#[derive(Args)]
 struct Running {
     /// The vault's own directory.
     #[arg(long)]
@@ -151,14 +166,26 @@ struct Doctor {
     #[command(flatten)]
     place: Place,
     /// The network file, once there is one.
-    #[arg(long, requires = "genesis")]
+    #[arg(long)]
     network_file: Option<PathBuf>,
-    /// The hash of the network file that you approve.
-    #[arg(long, value_parser = hash, requires = "network_file")]
-    genesis: Option<Hash>,
+    /// Proves the lockdown on this host, too, and looks at the threads of the vault that runs.
+    #[arg(long)]
+    prove: bool,
     /// JSON instead of text.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+struct Try {
+    name: String,
+    /// Under whose lockdown; without one where none is named.
+    #[arg(long, value_parser = role)]
+    role: Option<Role>,
+    #[arg(long, requires = "gid")]
+    uid: Option<u32>,
+    #[arg(long, requires = "uid")]
+    gid: Option<u32>,
 }
 
 #[derive(Args)]
@@ -192,6 +219,11 @@ fn main() -> ExitCode {
             }
         },
         Verb::Doctor(args) => look(args),
+        Verb::Attempt(Try { name, role, uid, gid }) => match User::from_args(uid, gid) {
+            Ok(user) => prove::attempt(role, user, &name),
+            Err(error) => said(Err::<String, _>(error)),
+        },
+        Verb::Trust(Trust { data, network }) => said(trust(&data, &network)),
         Verb::Freeze(Freeze { vault, reason }) => said(say(&vault.data, &Word::Freeze(reason))),
         Verb::Unfreeze(vault) => said(say(&vault.data, &Word::Unfreeze)),
         Verb::Audit(AuditVerb::Copies(verb)) => said(command::run(verb)),
@@ -229,15 +261,18 @@ fn serve(args: Run) -> Result<(), RunError> {
     // Before anything is opened or any thread started: the descriptor is ours, and threads inherit the signal mask.
     let (listener, stop) = (listener()?, stop_signal()?);
     let (data, token, pin_file) = args.place.parts();
-    let Run { network_file, genesis, node_uid, limits, token_dir, without_landlock, .. } = args;
+    let Run { network_file, node_uid, limits, token_dir, without_landlock, .. } = args;
     let landlock = if without_landlock { Landlock::Without } else { Landlock::Required };
-    let options = Options { data, token, token_dir, pin_file, network_file, genesis, node_uid, limits, landlock };
+    let options = Options { data, token, token_dir, pin_file, network_file, node_uid, limits, landlock };
     run(&options, &listener, &stop, process)
 }
 
 fn look(args: Doctor) -> ExitCode {
     let (data, token, pin_file) = args.place.parts();
-    let found = doctor(&Patient { data, token, pin_file, network: args.network_file.zip(args.genesis) });
+    let mut found = doctor(&Patient { data: data.clone(), token, pin_file, network_file: args.network_file });
+    if args.prove {
+        prove::prove(&mut found, &data);
+    }
     print!("{}", if args.json { found.json() } else { found.text() });
     if found.healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -267,6 +302,10 @@ fn network(text: &str) -> Result<NetworkName, &'static str> {
 
 fn index(text: &str) -> Result<Index, &'static str> {
     text.parse().ok().and_then(Index::new).ok_or("1 to 255")
+}
+
+fn role(text: &str) -> Result<Role, &'static str> {
+    Role::ALL.into_iter().find(|role| role.filter_name() == text).ok_or("no such role")
 }
 
 fn hash(text: &str) -> Result<Hash, &'static str> {

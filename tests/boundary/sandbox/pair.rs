@@ -86,9 +86,9 @@ impl Daemon {
 
 /// Starts the vault of a member.
 pub(super) async fn vault(member: u8) -> Daemon {
-    let Network { binaries, layout, founded } = network();
+    let Network { binaries, layout, .. } = network();
     let files = layout.member(member);
-    let mut program = vault_program(binaries, layout, founded, member);
+    let mut program = vault_program(binaries, layout, member);
     program.listener = Some(listen(files.socket()).unwrap());
     give_away(&files).unwrap();
     let mut daemon = start(&program, member, Role::Vault);

@@ -184,6 +184,11 @@ pub enum Operator {
     },
     /// He resumed them.
     Unfroze,
+    /// He approved a network.
+    Trusted {
+        /// The hash of its network file.
+        network: Hash,
+    },
 }
 
 /// A signed head: its link is the one that the log itself has there.
@@ -380,6 +385,7 @@ impl Wire for Operator {
             Self::Pruned { below } => w.u8(2).u64(*below),
             Self::Froze { reason } => w.u8(3).string(reason),
             Self::Unfroze => w.u8(4),
+            Self::Trusted { network } => w.u8(5).raw(network),
         };
     }
 
@@ -389,6 +395,7 @@ impl Wire for Operator {
             2 => Ok(Self::Pruned { below: r.u64()? }),
             3 => Ok(Self::Froze { reason: r.string(MAX_REASON)? }),
             4 => Ok(Self::Unfroze),
+            5 => Ok(Self::Trusted { network: r.array()? }),
             _ => Err(Malformed::Field("act")),
         }
     }

@@ -396,6 +396,7 @@ fn the_records_bytes_are_final() {
         Event::Operator(Operator::Pruned { below: 5 }),
         Event::Operator(Operator::Froze { reason: "why".into() }),
         Event::Operator(Operator::Unfroze),
+        Event::Operator(Operator::Trusted { network: [10; 32] }),
         Event::Checkpoint(Checkpoint {
             chain: CHAIN,
             member: Index::new(2).unwrap(),

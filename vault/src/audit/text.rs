@@ -79,6 +79,7 @@ fn event(event: &Event) -> String {
             format!("operator stopped receipts and releases: {}", reason.escape_debug())
         }
         Event::Operator(Operator::Unfroze) => "operator resumed receipts and releases".to_owned(),
+        Event::Operator(Operator::Trusted { network }) => format!("operator approved the network {}", hex(network)),
         Event::Operator(Operator::Pruned { below }) => format!("operator removed the records below {below}"),
         Event::Checkpoint(checkpoint) => format!("checkpoint over the records below {}", checkpoint.count),
     }

@@ -34,6 +34,7 @@ use crate::reveal::Records;
 use crate::server::Server;
 use crate::serving::{Generation, Votes};
 use crate::store::{Store, StoreError};
+use crate::trust::trusted;
 use crate::users::Users;
 use crate::voting::{self, Voter};
 use crate::workers::{Queues, by_group, in_slices, one_by_one};
@@ -57,8 +58,6 @@ pub struct Options {
     pub pin_file: PathBuf,
     /// The network file.
     pub network_file: PathBuf,
-    /// The hash that the operator approved.
-    pub genesis: Hash,
     /// The uid of the node.
     pub node_uid: u32,
     /// How much may leave.
@@ -91,6 +90,12 @@ pub enum RunError {
     /// The network file.
     #[error(transparent)]
     Network(#[from] BadNetwork),
+    /// No network is approved.
+    #[error(
+        "no network is approved yet: compare the hash of the network file with the other operators, then \
+         `torus-vault trust HASH`"
+    )]
+    NoNetwork,
     /// The vault belongs to another network.
     #[error("this vault has taken up another network file ({0}); a vault belongs to one network")]
     OtherNetwork(String),
@@ -126,7 +131,9 @@ pub enum RunError {
 /// # Errors
 /// Something cannot be opened, contradicts itself, or the lockdown fails: the vault does not serve then.
 pub fn run(options: &Options, listener: &UnixListener, stop: &OwnedFd, process: Unprivileged) -> Result<(), RunError> {
-    let file = read_network(&options.network_file, &options.genesis)?;
+    let store = Store::open(&options.data)?;
+    let network = trusted(&store)?.ok_or(RunError::NoNetwork)?;
+    let file = read_network(&options.network_file, &network)?;
     let token = Token::open(&options.token, &Pin::from_file(&options.pin_file)?)?;
     gate(&token)?;
     // By the filter without files its first search for an object would end the vault without a word.
@@ -135,12 +142,11 @@ pub fn run(options: &Options, listener: &UnixListener, stop: &OwnedFd, process: 
     }
     let mut device = open_device(&token)?;
     let (index, identity) = own_place(&file, device.as_mut())?;
-    let store = Store::open(&options.data)?;
     let audit = Journal::open(&store)?;
-    take_up(&store, &audit, &options.genesis, &file.config)?;
+    take_up(&store, &audit, &network, &file.config)?;
     let boot = boot::begin(&store, &audit, device.as_mut())?;
     let subjects = subjects::open(&store, device.as_mut())?;
-    let member = Arc::new(open_member(file, options.genesis, (index, identity), (&store, audit, subjects), &boot)?);
+    let member = Arc::new(open_member(file, network, (index, identity), (&store, audit, subjects), &boot)?);
     quota::check(&options.limits, member.verifiers.len())?;
     tell(&member, &boot);
     crate::info!("limits: {}", options.limits);

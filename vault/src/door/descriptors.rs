@@ -65,6 +65,16 @@ pub fn peer_uid(stream: &UnixStream) -> io::Result<u32> {
     Ok(peer.uid)
 }
 
+/// The pid of the process at the other end.
+///
+/// # Errors
+/// The system does not say.
+pub fn peer_pid(stream: &UnixStream) -> io::Result<u32> {
+    let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    option(stream.as_raw_fd(), libc::SO_PEERCRED, &mut peer)?;
+    u32::try_from(peer.pid).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
 /// The uid that this process acts as.
 #[allow(unsafe_code)]
 pub fn own_uid() -> u32 {

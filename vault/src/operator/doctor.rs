@@ -17,6 +17,7 @@ use crate::boot::{self, Standing};
 use crate::clock;
 use crate::run::{NETWORK, open_device, own_place, read_network};
 use crate::store::{Store, StoreError};
+use crate::trust::trusted;
 
 /// Records whose links are checked.
 const CHECKED: u64 = 4096;
@@ -31,8 +32,8 @@ pub struct Patient {
     pub token: TokenConfig,
     /// The file with its PIN.
     pub pin_file: PathBuf,
-    /// The network file and the hash that the operator approved, once there is a network.
-    pub network: Option<(PathBuf, Hash)>,
+    /// The network file, once there is one.
+    pub network_file: Option<PathBuf>,
 }
 
 /// One line.
@@ -57,6 +58,9 @@ pub struct Findings {
 /// Looks at token, store, network file, clock and disk. Later checks are left out if they have nothing to go by.
 pub fn doctor(patient: &Patient) -> Findings {
     let mut found = Findings::default();
+    let store = Store::open(&patient.data);
+    let approved = store.as_ref().map_or(Ok(None), trusted);
+    let network = patient.network_file.as_deref().zip(approved.as_ref().ok().copied().flatten());
     let token = found.token(patient);
     let mut counter = None;
     if let Some(token) = &token {
@@ -71,7 +75,7 @@ pub fn doctor(patient: &Patient) -> Findings {
             Ok(value) => counter = Some(value),
             Err(error) => found.fail("counter", &error, "the token's counter cannot be read: was init run on it?"),
         }
-        if let Some((path, approved)) = &patient.network {
+        if let Some((path, approved)) = &network {
             match read_network(path, approved).map_err(Into::into).and_then(|file| own_place(&file, device.as_mut())) {
                 Ok((index, _)) => found.pass("network", format!("member {index}, keys as the network file names them")),
                 Err(error) => found.fail("network", &error, "compare the hash and the token with what was approved"),
@@ -83,8 +87,11 @@ pub fn doctor(patient: &Patient) -> Findings {
             }
         }
     }
-    match Store::open(&patient.data) {
-        Ok(store) => found.store(&store, counter, patient),
+    match store {
+        Ok(store) => {
+            found.pass("store", format!("{} opened, schema {}", patient.data.display(), crate::store::SCHEMA));
+            found.store(&store, counter, network);
+        }
         Err(error) => found.fail("store", &error, "run `torus-vault init`, or restore the directory"),
     }
     found.disk(&patient.data);
@@ -155,8 +162,7 @@ impl Findings {
         Some(token)
     }
 
-    fn store(&mut self, store: &Store, counter: Option<u64>, patient: &Patient) {
-        self.pass("store", format!("{} opened, schema {}", patient.data.display(), crate::store::SCHEMA));
+    fn store(&mut self, store: &Store, counter: Option<u64>, network: Option<(&Path, Hash)>) {
         match (boot::read(store), counter) {
             (Err(error), _) => self.fail("starts", &error, "the store is damaged: it cannot be used"),
             (Ok(_), None) => {}
@@ -189,9 +195,9 @@ impl Findings {
             Err(error) => self.fail("contradictions", &error, "the store is damaged"),
         }
         self.audit(store);
-        if let Some((path, approved)) = &patient.network {
-            self.taken_up(store, approved);
-            self.clock(store, path, approved);
+        self.approved(store);
+        if let Some((path, approved)) = network {
+            self.clock(store, path, &approved);
         }
     }
 
@@ -244,18 +250,20 @@ impl Findings {
         }
     }
 
-    fn taken_up(&mut self, store: &Store, approved: &Hash) {
-        let pinned = store.read(|view| Ok::<_, StoreError>(view.get(store.meta(), NETWORK)?.map(<[u8]>::to_vec)));
-        match pinned {
-            Ok(None) => self.pass("taken-up", "no network yet: the first run takes it up".to_owned()),
-            Ok(Some(pinned)) if pinned == approved => self.pass("taken-up", "this network".to_owned()),
-            Ok(Some(pinned)) => self.add(
-                "taken-up",
-                Verdict::Fail,
-                format!("another network, {}", hex(&pinned)),
-                "a vault belongs to one network: use its own file",
+    fn approved(&mut self, store: &Store) {
+        let taken_up = store.read(|view| Ok::<_, StoreError>(view.get(store.meta(), NETWORK)?.is_some()));
+        match trusted(store).and_then(|network| Ok((network, taken_up?))) {
+            Ok((Some(network), true)) => self.pass("network-approved", format!("{}, taken up", hex(&network))),
+            Ok((Some(network), false)) => {
+                self.pass("network-approved", format!("{}; the first run takes it up", hex(&network)));
+            }
+            Ok((None, _)) => self.add(
+                "network-approved",
+                Verdict::Warn,
+                "none yet".to_owned(),
+                "compare the network file's hash with the other operators, then `torus-vault trust HASH`",
             ),
-            Err(error) => self.fail("taken-up", &error, "the store is damaged"),
+            Err(error) => self.fail("network-approved", &error, "the store is damaged"),
         }
     }
 
@@ -298,7 +306,7 @@ impl Findings {
         }
     }
 
-    fn pass(&mut self, name: &str, detail: String) {
+    pub(super) fn pass(&mut self, name: &str, detail: String) {
         self.add(name, Verdict::Pass, detail, "");
     }
 
@@ -306,7 +314,7 @@ impl Findings {
         self.add(name, Verdict::Fail, error.to_string(), advice);
     }
 
-    fn add(&mut self, name: &str, verdict: Verdict, detail: String, advice: &'static str) {
+    pub(super) fn add(&mut self, name: &str, verdict: Verdict, detail: String, advice: &'static str) {
         self.lines.push(Line { name: name.to_owned(), verdict, detail, advice });
     }
 }

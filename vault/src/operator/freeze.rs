@@ -16,7 +16,7 @@ use torus_audit::{Event, Operator as Act};
 
 use crate::advance::bounded;
 use crate::audit::Journal;
-use crate::descriptors::{either, own_uid, peer_uid};
+use crate::descriptors::{either, own_uid, peer_pid, peer_uid};
 use crate::member::Member;
 use crate::store::{Store, StoreError};
 
@@ -88,6 +88,11 @@ pub fn say(data: &Path, word: &Word) -> Result<String, OperatorError> {
         Some(("ok", text)) => Ok(text.to_owned()),
         _ => Err(OperatorError::Refused(answer.trim_end().to_owned())),
     }
+}
+
+/// The process of the vault that runs on `data`; `None` if none does.
+pub fn running(data: &Path) -> Option<u32> {
+    UnixStream::connect(data.join(NAME)).ok().and_then(|stream| peer_pid(&stream).ok())
 }
 
 /// The operator's end of the vault.

@@ -1,6 +1,8 @@
-//! What the operator does on the vault's host: the ceremony, the doctor, his word for a store, the stop.
+//! What the operator does on the vault's host: the ceremony, the doctor, his word for a network or a store, the stop.
 
 pub mod accept;
 pub mod doctor;
 pub mod freeze;
 pub mod init;
+pub mod prove;
+pub mod trust;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use torus_audit::{Event, Record, Verifier};
+use torus_audit::{Event, Operator, Record, Verifier};
 use torus_ipc::{Deny, Request, Response, SeenAudit, VoteRequest};
 use torus_statement::audit::Order;
 use torus_statement::codec::Wire;
@@ -44,7 +44,7 @@ pub(crate) fn records(copy: &Path, identity: &PublicKey) -> Vec<Record> {
     records
 }
 
-fn events(copy: &Path, identity: &PublicKey) -> Vec<Event> {
+pub(crate) fn events(copy: &Path, identity: &PublicKey) -> Vec<Event> {
     records(copy, identity).into_iter().map(|record| record.event).collect()
 }
 
@@ -101,6 +101,7 @@ fn a_life_is_on_record_and_any_change_of_a_copy_fails_the_command() {
             found.as_slice(),
             [
                 Event::Made { .. },
+                Event::Operator(Operator::Trusted { .. }),
                 Event::Epoch { epoch: 1, .. },
                 Event::Start { start: 2, standing: torus_audit::Standing::Clean },
                 Event::Commits { count: 1, .. },
@@ -113,13 +114,13 @@ fn a_life_is_on_record_and_any_change_of_a_copy_fails_the_command() {
         "{found:?}"
     );
     let good = verify(&copy, &identity, &[]);
-    assert!(good.status.success() && String::from_utf8_lossy(&good.stdout).contains("the records below 7"), "{good:?}");
+    assert!(good.status.success() && String::from_utf8_lossy(&good.stdout).contains("the records below 8"), "{good:?}");
 
     // The head that the node brings to the log is in it, and no other.
     let vault = rig.start(&network.file.hash(), None);
     let newest = head(&mut vault.node().0, None).unwrap().unwrap();
     vault.kill();
-    assert_eq!(newest.head.count, 7);
+    assert_eq!(newest.head.count, 8);
     assert!(verify(&copy, &identity, &["--head", &hex(&newest.head.link)]).status.success());
     assert_eq!(verify(&copy, &identity, &["--head", &hex(&[1; 32])]).status.code(), Some(1));
     assert_eq!(verify(&copy, &temporary(9), &[]).status.code(), Some(1));
@@ -135,13 +136,13 @@ fn a_life_is_on_record_and_any_change_of_a_copy_fails_the_command() {
     let mut flipped = whole.clone();
     flipped[70] ^= 1;
     assert!(damaged(&flipped).contains("record 0: its bytes"));
-    assert!(damaged(&whole[..whole.len() - 50]).contains("record 7: the copy ends before it"));
+    assert!(damaged(&whole[..whole.len() - 50]).contains("record 8: the copy ends before it"));
     assert!(damaged(b"").contains("not a copy") || damaged(b"").contains("cut"));
     // The second record out.
     let length = |at: usize| 36 + u32::from_be_bytes(whole[at..at + 4].try_into().unwrap()) as usize;
     let second = 60 + length(60);
     let said = damaged(&whole[..whole.len() - 1]);
-    assert!(said.contains("cut") && said.contains("proven: the records below 7"), "{said}");
+    assert!(said.contains("cut") && said.contains("proven: the records below 8"), "{said}");
     let without = [&whole[..second], &whole[second + length(second)..]].concat();
     assert!(damaged(&without).contains("record 1: missing; record 2"));
 }

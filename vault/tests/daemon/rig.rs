@@ -107,22 +107,35 @@ impl Rig {
         KeyCertificate::from_bytes(&bytes).unwrap()
     }
 
-    /// Starts the vault; the node's uid is that of this process unless said.
+    /// Its operator approves a network.
+    pub(crate) fn trust(&self, network: &Hash) -> Output {
+        Command::new(VAULT).arg("trust").arg("--data").arg(self.path("data")).arg(hex(network)).output().unwrap()
+    }
+
+    /// Approves the network and starts the vault; the node's uid is that of this process unless said.
     pub(crate) fn start(&self, genesis: &Hash, uid: Option<u32>) -> Running {
         self.start_after("", genesis, uid)
     }
 
     /// Starts it after a word of the shell, as a limit on its resources.
     pub(crate) fn start_after(&self, first: &str, genesis: &Hash, uid: Option<u32>) -> Running {
-        self.start_as(first, &[], genesis, uid)
+        // Idempotent. What is refused here shows in the start.
+        let _ = self.trust(genesis);
+        self.start_as(first, &[], uid)
     }
 
     /// Starts it with more arguments.
     pub(crate) fn start_with(&self, more: &[&str], genesis: &Hash) -> Running {
-        self.start_as("", more, genesis, None)
+        let _ = self.trust(genesis);
+        self.start_as("", more, None)
     }
 
-    fn start_as(&self, first: &str, more: &[&str], genesis: &Hash, uid: Option<u32>) -> Running {
+    /// Starts it in whatever network it trusts.
+    pub(crate) fn start_unasked(&self) -> Running {
+        self.start_as("", &[], None)
+    }
+
+    fn start_as(&self, first: &str, more: &[&str], uid: Option<u32>) -> Running {
         let socket = self.path("vault.sock");
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).unwrap();
@@ -134,7 +147,7 @@ impl Rig {
         let mut command = Command::new("sh");
         command.args(["-c", &script, "sh"]).arg(vault.get_program()).args(vault.get_args());
         command.arg("--network-file").arg(self.path("network.torus")).arg("--token-dir").arg(self.path("tokens"));
-        command.args(["--genesis", &hex(genesis), "--node-uid", &uid]).args(more).args(self.given_away());
+        command.args(["--node-uid", &uid]).args(more).args(self.given_away());
         command.env("SOFTHSM2_CONF", self.path("softhsm.conf")).env("LISTEN_FDS", "1").env_remove("LISTEN_PID");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let child = command.stdin(Stdio::from(OwnedFd::from(listener))).stderr(file).spawn().unwrap();

@@ -1,5 +1,6 @@
 //! The ceremony, and stores and tokens that contradict each other.
 
+use torus_audit::{Event, Operator};
 use torus_ipc::{Deny, Request, Response, VoteRequest};
 use torus_statement::MerkleProof;
 use torus_statement::codec::Wire;
@@ -8,6 +9,7 @@ use torus_statement::merkle::leaf;
 use torus_statement::state::{BatchEntry, Phase, Proven, key};
 use torus_statement::vote::{Step, Vote};
 
+use crate::audit::{events, export};
 use crate::commits::{ask, receipt, status};
 use crate::network::Network;
 use crate::rig::Rig;
@@ -43,6 +45,24 @@ fn a_wrong_pin_is_tried_once_and_told() {
 }
 
 #[test]
+fn without_its_operators_word_for_a_network_a_vault_does_not_run() {
+    let (rig, own) = Rig::made();
+    let identity = own.keys.identity;
+    let network = Network::found(&rig, own);
+    let (code, log) = rig.start_unasked().ended();
+    assert!(code == Some(1) && log.contains("torus-vault trust"), "{log}");
+    // A word for another network can be taken back until the vault has run.
+    assert!(rig.trust(&[7; 32]).status.success());
+    assert!(rig.trust(&network.file.hash()).status.success());
+    let again = rig.trust(&network.file.hash());
+    assert!(String::from_utf8_lossy(&again.stdout).contains("trusted already"), "{again:?}");
+    rig.start_unasked().served().stop();
+    let said = events(&export(&rig, "copy"), &identity);
+    let trusted = said.iter().filter(|event| matches!(event, Event::Operator(Operator::Trusted { .. })));
+    assert_eq!(trusted.count(), 2, "{said:?}");
+}
+
+#[test]
 fn another_network_file_than_the_approved_one_is_refused() {
     let (rig, own) = Rig::made();
     let network = Network::found(&rig, own.clone());
@@ -51,8 +71,11 @@ fn another_network_file_than_the_approved_one_is_refused() {
     rig.start(&network.file.hash(), None).node();
     // A vault that has taken up a network takes up no other.
     let other = Network::found_at(&rig, own, crate::network::now() + 5);
+    let refused = rig.trust(&other.file.hash());
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("taken up another network"), "{refused:?}");
     let (code, log) = rig.start(&other.file.hash(), None).ended();
-    assert!(code == Some(1) && log.contains("taken up another network"), "{log}");
+    assert!(code == Some(1) && log.contains("not the file that was approved"), "{log}");
 }
 
 #[test]
@@ -175,4 +198,24 @@ fn an_own_vote_that_is_not_on_record_stops_the_vault() {
     assert_eq!(node.denied(&request), Deny::NoVote);
     assert_eq!(node.denied(&Request::HeldVotes), Deny::NoVote);
     assert!(vault.log().contains("not on its record"));
+}
+
+#[test]
+fn the_doctor_proves_the_lockdown_on_this_host_and_looks_at_the_vault_that_runs() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let prove = || {
+        let found = rig.command("doctor").arg("--prove").output().unwrap();
+        (found.status.success(), String::from_utf8_lossy(&found.stdout).into_owned())
+    };
+    let line = |text: &str, name: &str| text.lines().find(|line| line.contains(name)).map(str::to_owned);
+    let vault = rig.start(&network.file.hash(), None).served();
+    let (healthy, text) = prove();
+    assert!(healthy, "{text}");
+    for name in ["lockdown-vault-core", "lockdown-vault-softhsm", "threads"] {
+        assert!(line(&text, name).is_some_and(|line| line.starts_with("pass")), "{name}: {text}");
+    }
+    vault.stop();
+    let (_, text) = prove();
+    assert!(line(&text, "threads").is_some_and(|line| line.starts_with("warn")), "{text}");
 }
