@@ -14,8 +14,10 @@ use crate::ceremony::Binaries;
 use crate::demo::login;
 use crate::fleet::Fleet;
 use crate::issuer::MAIN_VERIFIER;
+use crate::process::TWICE;
 use crate::progress::{Goal, readiness, until};
 use crate::running::patience;
+use crate::supervisor::End;
 use crate::{Result, Trouble, http};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -26,6 +28,7 @@ const ASSIGNMENTS_AT_ONCE: usize = 96;
 const COMMITS: usize = 600;
 const RELEASES: usize = 400;
 const IN_FLIGHT: usize = 16;
+const TURNS: usize = 6;
 
 /// Runs the measurements on a network whose processes were just started, and prints them.
 pub async fn run(fleet: Arc<Fleet>, binaries: &Binaries) -> Result<()> {
@@ -80,9 +83,42 @@ pub async fn run(fleet: Arc<Fleet>, binaries: &Binaries) -> Result<()> {
         &format!("{}, {rate:.0}/s", percentiles(&mut releases)),
     );
 
+    twice(&fleet, binaries, member).await?;
+
     let (mut quiet, mut busy) = while_a_batch_is_made(&fleet, member).await?;
     row("release, one at a time, no batch in the making", &percentiles(&mut quiet));
     row("release, one at a time, while a batch is made", &percentiles(&mut busy));
+    Ok(())
+}
+
+/// Releases at a member whose vault and node run under their filters, and under each of them twice, in turns: the
+/// difference is what the filters cost.
+async fn twice(fleet: &Fleet, binaries: &Binaries, member: Member) -> Result<()> {
+    let program = binaries.example("twice");
+    if !program.exists() {
+        return Err(Trouble::Refused(format!("{} is not built: cargo build --release --examples", program.display())));
+    }
+    let shape = &fleet.founded().shape;
+    let mut rates = [Vec::new(), Vec::new()];
+    for turn in 0..TURNS {
+        let (extra, rates) = match &mut rates {
+            [once, _] if turn % 2 == 0 => (Vec::new(), once),
+            [_, twice] => (vec![(TWICE.to_owned(), program.clone().into_os_string())], twice),
+        };
+        fleet.stop(1, End::InOrder).await?;
+        fleet.start(1, extra).await?;
+        until(Goal::Filled, "starting member 1", shape, fleet.layout(), &[1], patience(shape)).await?;
+        let reveal = Arc::new(prepared_login(fleet).await?);
+        let started = Instant::now();
+        many(RELEASES, |_| member.release(Arc::clone(&reveal))).await?;
+        rates.push(RELEASES as f64 / started.elapsed().as_secs_f64());
+    }
+    let [once, twice] = rates.map(|mut rates| {
+        rates.sort_unstable_by(f64::total_cmp);
+        rates.get(rates.len() / 2).copied().unwrap_or_default()
+    });
+    let figure = format!("{once:.0}/s, twice {twice:.0}/s, ratio {:.2}", once / twice);
+    row(&format!("release at one member, {IN_FLIGHT} in flight, filters once"), &figure);
     Ok(())
 }
 

@@ -61,6 +61,11 @@ impl Binaries {
         self.dir.join("torus")
     }
 
+    /// A program of an `examples` folder; it may not be built.
+    pub fn example(&self, name: &str) -> PathBuf {
+        self.dir.join("examples").join(name)
+    }
+
     /// The launcher, which becomes the daemons.
     pub fn launcher(&self) -> PathBuf {
         self.dir.join("torus-devnet")

@@ -18,6 +18,9 @@ use crate::{Result, Trouble};
 /// The first descriptor that a socket-activated daemon looks at.
 const LISTEN_FD: i32 = 3;
 
+/// Names the program of `policies/examples/twice.rs`, through which a daemon is then started.
+pub const TWICE: &str = "TORUS_TWICE";
+
 /// The two processes of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -103,7 +106,15 @@ pub fn become_daemon(launcher: u32, listening: bool, program: &Path, args: &[OsS
     if let Err(e) = torus_policies::end_with_parent(launcher) {
         return Trouble::Refused(format!("not tied to the launcher: {e}"));
     }
-    let mut command = std::process::Command::new(program);
+    let mut command = match std::env::var_os(TWICE) {
+        None => std::process::Command::new(program),
+        Some(twice) => {
+            let vault = program.file_name().is_some_and(|name| name == "torus-vault");
+            let mut command = std::process::Command::new(twice);
+            command.arg(if vault { "vault-softhsm" } else { "node" }).arg(program).env_remove(TWICE);
+            command
+        }
+    };
     command.args(args);
     if listening {
         // SAFETY: dup2 on two descriptor numbers; 3 belongs to nobody in this process, which has opened nothing.

@@ -29,6 +29,10 @@ const BATCHES: u64 = 10;
 /// Stretches of one measurement, and how often each operation of its floor is done before each.
 const SLICES: usize = 9;
 const SAMPLES: usize = 30;
+/// Headers under which a release is measured.
+const HEADERS: usize = 60;
+/// Starts of a vault, of either kind.
+const TURNS: usize = 5;
 
 #[test]
 #[ignore = "figures: make bench"]
@@ -71,6 +75,49 @@ fn figures(directory: &Path) {
     for (count, in_flight) in [(540, 1), (3600, MANY)] {
         beside(&mut five, &mut floor, "release", &vec![release.clone(); count], in_flight, Floor::release);
     }
+
+    println!(
+        "\nA release under a header that the vault has not seen (its certificate is checked) and again under the same one"
+    );
+    let login = five.log_in();
+    let (mut unseen, mut known) = (Vec::new(), Vec::new());
+    let mark = floor.mark();
+    for _ in 0..HEADERS {
+        five.block(1);
+        floor.sample(1);
+        let release = [five.release(&login)];
+        unseen.extend(drive(five.first(), &release, 1, 1).0);
+        known.extend(drive(five.first(), &release, 1, 1).0);
+    }
+    row("release, certificate checked", &percentiles(&mut unseen));
+    row("release, certificate known", &percentiles(&mut known));
+    let (unseen, known) = (unseen[HEADERS / 2].as_secs_f64(), known[HEADERS / 2].as_secs_f64());
+    let sum = floor.release(mark, 1);
+    row(
+        "the two, and the known one over its floor",
+        &format!("{:.2}, {:.2}", unseen / known, known / sum.as_secs_f64()),
+    );
+
+    println!("\nThe same vault under its filters, and under each of them twice, in turns: what the filters cost");
+    let twice = std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join("twice");
+    assert!(twice.exists(), "cargo build --release --examples");
+    let mut rates = [const { Vec::new() }; 2];
+    for turn in 0..2 * TURNS {
+        five.restart((turn % 2 == 1).then_some(&twice));
+        let login = five.log_in();
+        let release = [five.release(&login)];
+        drop(drive(five.first(), &release, 200, MANY));
+        rates[turn % 2].push(drive(five.first(), &release, 1800, MANY).1);
+    }
+    let [once, twice] = rates.map(|mut each| {
+        each.sort_unstable();
+        each[TURNS / 2]
+    });
+    let ratio = twice.as_secs_f64() / once.as_secs_f64();
+    row(
+        &format!("release, {MANY} in flight, filters once"),
+        &format!("{}, twice {}, ratio {ratio:.3}", rate(once), rate(twice)),
+    );
 
     println!("\nWhat the floor is made of, each alone");
     for (what, took) in floor.rows() {

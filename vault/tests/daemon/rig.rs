@@ -135,7 +135,8 @@ impl Rig {
         self.start_as("", &[], None)
     }
 
-    fn start_as(&self, first: &str, more: &[&str], uid: Option<u32>) -> Running {
+    /// Starts it after a word of the shell, with more arguments, in whatever network it trusts.
+    pub(crate) fn start_as(&self, first: &str, more: &[&str], uid: Option<u32>) -> Running {
         let socket = self.path("vault.sock");
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).unwrap();

@@ -1,7 +1,7 @@
 //! Five vaults of which the first is measured: batches of the usual size, and a user who reveals at it meanwhile.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ use crate::reveals::{prove, root, token};
 use crate::rig::{Node, Rig, Running};
 
 pub(super) const BATCH: u16 = 128;
+/// Measured is what a vault can do, not what it is allowed to.
+const UNBOUND: [&str; 2] = ["--limits", "commits=1000"];
 /// Requests of key generation that are in flight at the measured vault, so that it never waits for one.
 const GENERATION: usize = 4;
 
@@ -33,7 +35,7 @@ pub(super) struct Five {
     rigs: Vec<Rig>,
     nodes: Vec<Node>,
     // After their nodes: a vault ends when its owner goes.
-    _vaults: Vec<Running>,
+    vaults: Vec<Running>,
     parent: Hash,
     height: u64,
     newest: Option<SignedHeader>,
@@ -84,13 +86,14 @@ impl Five {
         file.config = EpochConfig::new(committee, file.config.keys().clone()).unwrap();
         let start = |rig: &Rig| {
             std::fs::write(rig.path("network.torus"), file.to_bytes()).unwrap();
-            let vault = rig.start(&file.hash(), None);
+            assert!(rig.trust(&file.hash()).status.success());
+            let vault = rig.start_as("", &UNBOUND, None);
             (vault.node().0, vault)
         };
         let (nodes, vaults) = rigs.iter().map(start).unzip();
         let parent = file.config.committee().chain;
         let (height, newest, state, alice) = (0, None, Vec::new(), None);
-        Self { file, issuer, rigs, nodes, _vaults: vaults, parent, height, newest, state, alice }
+        Self { file, issuer, rigs, nodes, vaults, parent, height, newest, state, alice }
     }
 
     /// The token's module.
@@ -103,6 +106,17 @@ impl Five {
     /// The measured vault.
     pub(super) fn first(&mut self) -> &mut Node {
         &mut self.nodes[0]
+    }
+
+    /// Starts the measured vault again; under its filters twice if `twice` names the program that does it.
+    pub(super) fn restart(&mut self, twice: Option<&Path>) {
+        drop(self.nodes.remove(0));
+        self.vaults.remove(0).stop();
+        let first =
+            twice.map_or_else(String::new, |twice| format!("set -- '{}' vault-softhsm \"$@\";", twice.display()));
+        let vault = self.rigs[0].start_as(&first, &UNBOUND, None);
+        self.nodes.insert(0, vault.node().0);
+        self.vaults.insert(0, vault);
     }
 
     /// Commits a new token of Alice at all.
@@ -197,7 +211,7 @@ impl Five {
         let place = key::batch(batch);
         self.state.retain(|(leaf, _)| *leaf != place);
         self.state.push((place, entry.to_bytes()));
-        let header = self.block();
+        let header = self.block(0);
         let entry = Proven { value: entry.clone(), proof: prove(&self.state, self.state.len() - 1) };
         let request = Request::Batch { header: Box::new(header), batch, entry };
         let release = login.map(|login| self.release(login));
@@ -229,8 +243,8 @@ impl Five {
         })
     }
 
-    /// A block that all vote for and decide.
-    fn block(&mut self) -> SignedHeader {
+    /// A block that all vote for and decide, and that is shown to all but the first so many.
+    pub(super) fn block(&mut self, untold: usize) -> SignedHeader {
         let config = self.file.config.hash();
         self.height += 1;
         let header = Header {
@@ -250,7 +264,7 @@ impl Five {
         let precommits = self.votes(Step::Precommit, &header, &prevotes);
         let signatures = precommits.into_iter().map(|signed| (signed.voter, signed.signature)).collect();
         let signed = SignedHeader { header, certificate: CommitCertificate { round: 0, signatures } };
-        for node in &mut self.nodes {
+        for node in self.nodes.iter_mut().skip(untold) {
             assert_eq!(node.ask(&Request::Advance(Box::new(signed.clone()))), Response::Done);
         }
         self.newest = Some(signed.clone());
