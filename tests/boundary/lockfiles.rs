@@ -7,6 +7,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::walls::Graph;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -69,6 +71,24 @@ fn without_the_advisory_database_the_check_of_dependencies_fails_and_says_how_to
     let output = Command::new(root().join("tests/deny")).env_remove("SKIP_ADVISORIES").output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("SKIP_ADVISORIES=1"), "{}: {said}", output.status);
+}
+
+#[test]
+fn the_lock_of_the_fuzz_targets_knows_what_the_networks_crates_link_now() {
+    let graph = Graph::read();
+    let fuzz = packages(CARGO_LOCKS[1]);
+    let own = fuzz.iter().map(|((name, _), entry)| (name.trim_matches('"'), entry));
+    let own: Vec<_> = own.filter(|(name, _)| name.starts_with("torus-") && *name != "torus-fuzz").collect();
+    assert!(own.len() >= 10);
+    for (name, entry) in own {
+        let known =
+            |link: &str| entry.iter().any(|line| line.trim().trim_matches(['"', ',']).split(' ').next() == Some(link));
+        let unknown: Vec<_> = graph.links(name).into_iter().filter(|link| !known(link)).collect();
+        assert!(
+            unknown.is_empty(),
+            "{name} links {unknown:?}; renew it: cargo metadata --manifest-path tests/fuzz/Cargo.toml"
+        );
+    }
 }
 
 #[test]

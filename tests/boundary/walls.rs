@@ -51,7 +51,7 @@ const ONE_VERSION: [&str; 17] = [
 ];
 
 /// The resolved graph, over normal and build dependencies: what tests link beside is not shipped.
-struct Graph {
+pub(crate) struct Graph {
     names: BTreeMap<String, String>,
     folders: BTreeMap<String, PathBuf>,
     edges: BTreeMap<String, BTreeSet<String>>,
@@ -59,7 +59,7 @@ struct Graph {
 }
 
 impl Graph {
-    fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let output = Command::new(env!("CARGO"))
             .args(["metadata", "--format-version", "1", "--locked", "--filter-platform", "x86_64-unknown-linux-gnu"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -109,6 +109,11 @@ impl Graph {
             }
         }
         seen.into_iter().map(|id| self.names[id].as_str()).collect()
+    }
+
+    /// The names of what `name` itself links or is built with.
+    pub(crate) fn links(&self, name: &str) -> BTreeSet<&str> {
+        self.edges[self.id(name)].iter().map(|id| self.names[id].as_str()).collect()
     }
 
     /// The workspace's crates whose folder begins so, relative to its root.

@@ -8,6 +8,7 @@
 #![allow(unreachable_pub, reason = "one of the two crates has no callers outside")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a finding is a panic")]
 
+pub mod audit;
 pub mod certified;
 pub mod claims;
 #[cfg(fuzzing)]

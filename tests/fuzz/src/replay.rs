@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use crate::{Target, certified, claims, ipc, participant, relay, run, sharing, statement, token};
+use crate::{Target, audit, certified, claims, ipc, participant, relay, run, sharing, statement, token};
 
 /// How long the mutants of one target are tried.
 const TIME: Duration = Duration::from_secs(8);
@@ -63,5 +63,6 @@ replays! {
     a_participant_bears_bent_messages_and_blames_nobody_honest: participant::TARGET;
     no_text_but_the_committed_one_releases: token::TARGET;
     what_logs_in_reads_the_same_to_every_parser: claims::TARGET;
+    a_copy_is_found_the_same_in_pieces_and_only_the_vault_makes_one: audit::TARGET;
     messages_between_nodes_have_one_form: relay::TARGET;
 }
