@@ -21,7 +21,9 @@ use libp2p::Multiaddr;
 use serde::Deserialize;
 use torus_mapping::{Failed, genesis_root};
 use torus_statement::config::{Buffer, Endpoint, Member, chain_id};
+use torus_statement::keycert::Residency;
 use torus_statement::network::MAX_NETWORK_FILE;
+use torus_statement::policy::Policy;
 use torus_statement::text::NetworkName;
 use torus_statement::{
     Committee, EpochConfig, Index, KeyCertificate, KeyPart, NetworkFile, Sizes, TimeConstants, Wire,
@@ -116,7 +118,7 @@ struct MemberFile {
     /// For the operators' eyes: what counts is the certificate.
     #[serde(default)]
     #[allow(dead_code)]
-    fingerprints: serde_json::Value,
+    fingerprint: String,
 }
 
 /// Makes the node's p2p key in its data directory and returns the public key, hex.
@@ -313,20 +315,42 @@ fn describe(file: &NetworkFile) -> String {
     let _ = writeln!(text, "founded     {} ms since 1970, epoch ends {}", committee.genesis_time, committee.end);
     let _ =
         writeln!(text, "buffer      batches of {}, low water {}", committee.buffer.batch, committee.buffer.low_water);
+    let TimeConstants {
+        heartbeat,
+        freshness,
+        clock_behind,
+        clock_ahead,
+        skew,
+        receipt_window,
+        token_age,
+        epoch_guard,
+        start_guard,
+        abandon_open,
+        abandon_qualified,
+    } = committee.times;
+    let _ = writeln!(
+        text,
+        "times, ms   heartbeat {heartbeat}, freshness {freshness}, clock -{clock_behind} to +{clock_ahead}, skew {skew}, \
+         receipts {receipt_window},\n            tokens {token_age}, guards {epoch_guard} and {start_guard}, abandoned after \
+         {abandon_open} or {abandon_qualified}"
+    );
     for (certificate, endpoint) in file.config.keys().certificates.iter().zip(&file.config.keys().endpoints) {
-        let print = hex::encode(certificate.keys.fingerprint());
-        let _ = writeln!(text, "member {:<4} {print}  {}", certificate.keys.index, endpoint.http);
+        let (keys, Endpoint { http, p2p, bft }) = (&certificate.keys, endpoint);
+        let _ = writeln!(text, "member {:<4} {}", keys.index, keys.fingerprint_text());
+        let residency = match keys.residency {
+            Residency::Sealed => "shares sealed under an HSM's key",
+            Residency::Firmware => "shares inside the device",
+        };
+        let _ = writeln!(text, "            {residency}; {http} {p2p} {bft}");
     }
     for verifier in &file.verifiers {
-        let (policy, keys) = (&verifier.policy, verifier.keys.len());
-        let _ = writeln!(
-            text,
-            "verifier    {} issuer={} audiences={} id={} keys={keys}",
-            verifier.name,
-            policy.issuer,
-            policy.audiences.join("|"),
-            policy.id_claim
-        );
+        let Policy { issuer, audiences, id_claim, lowercase_id, max_age, low_s } = &verifier.policy;
+        let _ = writeln!(text, "verifier    {} issuer={issuer} audiences={}", verifier.name, audiences.join("|"));
+        let _ =
+            writeln!(text, "            id={id_claim} lowercase_id={lowercase_id} max_age={max_age} s low_s={low_s}");
+        for key in &verifier.keys {
+            let _ = writeln!(text, "            key {} {:?}", jwks::thumbprint(&key.key), key.id);
+        }
     }
     text
 }

@@ -15,7 +15,7 @@ use torus_vault::audit::command::{self, Audit, Who};
 use torus_vault::descriptors::{SOCKET, listener, stop_signal};
 use torus_vault::doctor::{Patient, doctor};
 use torus_vault::freeze::{Word, say};
-use torus_vault::init::{Ceremony, fingerprints, init};
+use torus_vault::init::{Ceremony, init};
 use torus_vault::prove;
 use torus_vault::quota::Limits;
 use torus_vault::run::{Options, RunError, run};
@@ -246,12 +246,13 @@ fn make(args: Init) -> Result<String, torus_vault::init::InitError> {
     let (data, token, pin_file) = place.parts();
     let shown = out.display().to_string();
     let certificate = init(&Ceremony { data, token, pin_file, so_pin_file, network, index, p2p: p2p_key, out })?;
-    let mut text = format!("member {index} made; {shown} is public. Compare these over another channel:\n");
-    for (name, print) in fingerprints(&certificate) {
-        text += &format!("  {name:<12} {print}\n");
-    }
-    text += "Next: give the file to whoever runs `torus-node genesis`, and approve the network file by its hash.";
-    Ok(text)
+    let print = certificate.keys.fingerprint_text();
+    Ok(format!(
+        "member {index} made; {shown} is public. Its fingerprint, to compare over another channel:\n  {print}\n\
+         Next: give the file to whoever runs `torus-node genesis`. `torus-node show` of the network file must print this \
+         fingerprint for member {index}, and for each other member what its operator reads to you; then approve the file by \
+         `torus-vault trust HASH`."
+    ))
 }
 
 fn serve(args: Run) -> Result<(), RunError> {

@@ -47,7 +47,7 @@ struct StatusGauges {
 }
 
 /// Every code that `Readiness` gives.
-const CODES: [&str; 7] = ["vault", "hsm", "settling", "quorum", "catching-up", "buffer", "clock"];
+const CODES: [&str; 8] = ["vault", "hsm", "silent", "settling", "quorum", "catching-up", "buffer", "clock"];
 
 impl Metrics {
     /// All metrics, together with the engine's if it has any.

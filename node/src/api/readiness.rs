@@ -12,7 +12,7 @@ const MISSED_HEARTBEATS: u64 = 3;
 /// One thing that keeps the member from serving.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// One of `vault`, `hsm`, `settling`, `quorum`, `catching-up`, `buffer`, `clock`.
+    /// One of `vault`, `hsm`, `silent`, `settling`, `quorum`, `catching-up`, `buffer`, `clock`.
     pub code: &'static str,
     /// What it means and what to do.
     pub text: String,
@@ -40,7 +40,11 @@ impl Readiness {
                 }
                 let from = vault.receipts_from.max(vault.not_before);
                 let wait = from.saturating_mul(1000).saturating_sub(now);
-                if wait > 0 {
+                if vault.receipts_from == u64::MAX {
+                    let text = "the vault takes no login: it was stopped, its store is behind its token, or it waits for the \
+                                clock: run torus-vault doctor";
+                    add("silent", text.to_owned());
+                } else if wait > 0 {
                     let seconds = wait.div_ceil(1000);
                     add("settling", format!("after this start or a new epoch no login is taken for {seconds} s"));
                 }

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::VerifyingKey;
 use serde::Deserialize;
+use torus_statement::hash::sha256;
 use torus_statement::policy::{IssuerKey, IssuerPublicKey};
 
 /// Most keys of an issuer.
@@ -89,6 +90,20 @@ fn issuer_key(jwk: &Jwk) -> Result<IssuerKey, String> {
     Ok(IssuerKey { id: jwk.kid.clone(), key })
 }
 
+/// The key's thumbprint (RFC 7638): what an issuer's key set gives for the same key.
+pub(super) fn thumbprint(key: &IssuerPublicKey) -> String {
+    let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let members = match key {
+        IssuerPublicKey::Rs256 { n, e } => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, text(e), text(n)),
+        IssuerPublicKey::Es256(xy) => {
+            let (x, y) = xy.split_at(32);
+            format!(r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#, text(x), text(y))
+        }
+        IssuerPublicKey::EdDsa(x) => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, text(x)),
+    };
+    text(&sha256("", &[members.as_bytes()]))
+}
+
 fn decode(text: &Option<String>, name: &str) -> Result<Vec<u8>, String> {
     let text = text.as_ref().ok_or_else(|| format!("{name} is missing"))?;
     URL_SAFE_NO_PAD.decode(text).map_err(|_| format!("{name} is not base64url"))
@@ -101,4 +116,24 @@ fn number(text: &Option<String>, name: &str) -> Result<Vec<u8>, String> {
 
 fn fixed(text: &Option<String>, name: &str) -> Result<[u8; 32], String> {
     decode(text, name)?.try_into().map_err(|_| format!("{name} does not have 32 bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7638 section 3.1, and RFC 8037 appendix A.3.
+    #[test]
+    fn thumbprints_are_those_of_the_rfcs() {
+        let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknj\
+                 hMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQ\
+                 vRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzK\
+                 nqDKgw";
+        let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
+        let rsa = IssuerPublicKey::Rs256 { n: bytes(n), e: bytes("AQAB") };
+        assert_eq!(thumbprint(&rsa), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        let x = bytes("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+        let ed25519 = IssuerPublicKey::EdDsa(x.try_into().unwrap());
+        assert_eq!(thumbprint(&ed25519), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
 }

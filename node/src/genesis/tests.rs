@@ -32,7 +32,7 @@ impl Desk {
             let file = json!({
                 "version": 1, "network": "test", "index": keys.index.get(),
                 "identity": hex::encode(keys.identity.to_compressed()),
-                "certificate": hex::encode(certificate.to_bytes()), "fingerprints": {"identity": "x"},
+                "certificate": hex::encode(certificate.to_bytes()), "fingerprint": certificate.keys.fingerprint_text(),
             });
             desk.write(&format!("{}.json", keys.index), &file);
         }
@@ -110,7 +110,7 @@ fn a_founded_network_is_what_its_parts_say() {
     let file = load(&args.out).unwrap();
     assert!(told.contains(&hex::encode(file.hash())), "{told}");
     for certificate in &file.config.keys().certificates {
-        assert!(told.contains(&hex::encode(certificate.keys.fingerprint())));
+        assert!(told.contains(&certificate.keys.fingerprint_text()));
     }
     assert_eq!(show(&args.out).unwrap(), told);
     let committee = file.config.committee();

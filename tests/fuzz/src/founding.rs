@@ -14,7 +14,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "index": 2,
         "identity": hex::encode(certificate.keys.identity.to_compressed()),
         "certificate": hex::encode(certificate.to_bytes()),
-        "fingerprints": {},
+        "fingerprint": "",
     });
     let mut seeds = torus_node::genesis::fuzz::seeds();
     seeds.push(select(1, file.to_string().as_bytes()));

@@ -12,7 +12,7 @@ use torus_statement::codec::Wire;
 use torus_statement::keycert::{KeyCertificate, MemberKeys, Residency};
 use torus_statement::receipt::hex;
 use torus_statement::text::NetworkName;
-use torus_statement::{Index, keccak256, sha256};
+use torus_statement::{Index, keccak256};
 
 use crate::audit::{Journal, subjects};
 use crate::boot::{self, BootRecord};
@@ -136,37 +136,17 @@ fn make_keys(device: &mut dyn Device, ceremony: &Ceremony) -> Result<KeyCertific
     Ok(KeyCertificate { keys, signature })
 }
 
-/// What people compare: each key's name and the first 16 bytes of its SHA-256, in groups.
-pub fn fingerprints(certificate: &KeyCertificate) -> [(&'static str, String); 5] {
-    let keys = &certificate.keys;
-    [
-        ("identity", fingerprint(&keys.identity.to_compressed())),
-        ("consensus", fingerprint(&keys.consensus.to_compressed())),
-        ("envelope", fingerprint(&keys.envelope.to_compressed())),
-        ("p2p", fingerprint(&keys.p2p)),
-        ("certificate", fingerprint(&certificate.to_bytes())),
-    ]
-}
-
-fn fingerprint(bytes: &[u8]) -> String {
-    let text = hex(&sha256("", &[bytes]));
-    let groups: Vec<&str> = (0..8).filter_map(|group| text.get(group * 4..group * 4 + 4)).collect();
-    groups.join(" ")
-}
-
 /// Everything in it is public, and none of it needs escaping.
 fn publish(path: &Path, certificate: &KeyCertificate) -> Result<(), InitError> {
     let keys = &certificate.keys;
-    let prints: Vec<String> =
-        fingerprints(certificate).iter().map(|(name, print)| format!("    \"{name}\": \"{print}\"")).collect();
     let text = format!(
         "{{\n  \"version\": 1,\n  \"network\": \"{}\",\n  \"index\": {},\n  \"identity\": \"{}\",\n  \"certificate\": \
-         \"{}\",\n  \"fingerprints\": {{\n{}\n  }}\n}}\n",
+         \"{}\",\n  \"fingerprint\": \"{}\"\n}}\n",
         keys.network,
         keys.index,
         hex(&keys.identity.to_compressed()),
         hex(&certificate.to_bytes()),
-        prints.join(",\n"),
+        keys.fingerprint_text(),
     );
     let write = || {
         let part = path.with_extension("part");

@@ -57,9 +57,16 @@ impl MemberKeys {
         Domain::KeyCertificate.preimage(|w| self.write(w))
     }
 
-    /// What operators compare on another channel: it covers every key and where they are for.
+    /// What operators compare on another channel: it covers every key and what they are for.
     pub fn fingerprint(&self) -> crate::hash::Hash {
         crate::hash::sha256("torus/fingerprint/v1\0", &[&self.to_bytes()])
+    }
+
+    /// The fingerprint as people compare it: 64 hex digits in groups of four.
+    pub fn fingerprint_text(&self) -> alloc::string::String {
+        let mut text = crate::receipt::hex(&self.fingerprint());
+        (1..16).rev().for_each(|group| text.insert(4 * group, ' '));
+        text
     }
 }
 

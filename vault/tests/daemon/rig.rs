@@ -68,6 +68,8 @@ impl Rig {
         let made = rig.init(&["--create-token", "--so-pin-file", rig.path("so-pin").to_str().unwrap()]);
         assert!(made.status.success(), "{made:?}");
         let certificate = rig.certificate();
+        // What other operators will read in the network file.
+        assert!(String::from_utf8_lossy(&made.stdout).contains(&certificate.keys.fingerprint_text()), "{made:?}");
         (rig, certificate)
     }
 

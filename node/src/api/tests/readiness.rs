@@ -27,6 +27,7 @@ fn each_ailment_has_its_code() {
     assert_eq!(codes(|s| s.vault.as_mut().unwrap().device = false), ["hsm"]);
     assert_eq!(codes(|s| s.vault.as_mut().unwrap().receipts_from = NOW + 30), ["settling"]);
     assert_eq!(codes(|s| s.vault.as_mut().unwrap().not_before = NOW + 5), ["settling"]);
+    assert_eq!(codes(|s| s.vault.as_mut().unwrap().receipts_from = u64::MAX), ["silent"]);
     assert_eq!(codes(|s| s.engine_peers = 2), ["quorum"]);
     assert_eq!(codes(|s| s.engine_peers = 3), Vec::<&str>::new(), "four of five make blocks");
     assert_eq!(codes(|s| s.height = 0), ["quorum"]);
