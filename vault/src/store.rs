@@ -12,7 +12,7 @@ use heed::types::Bytes;
 use heed::{Database, Env, EnvOpenOptions, MdbError, PutFlags, RoTxn, RwTxn, WithoutTls};
 
 /// The schema that this build reads and writes.
-pub const SCHEMA: u8 = 3;
+pub const SCHEMA: u8 = 4;
 /// Longest key of a table.
 pub const MAX_KEY: usize = 511;
 
@@ -111,6 +111,8 @@ impl Store {
             return Err(StoreError::Missing(dir.into()));
         }
         let env = open_env(dir)?;
+        // A process that died while it read keeps its place in LMDB's table, and with it every page that was freed since.
+        env.clear_stale_readers()?;
         let txn = env.read_txn()?;
         let Some(meta) = env.open_database::<Bytes, Bytes>(&txn, Some(META))? else {
             return Err(StoreError::Schema { found: None });

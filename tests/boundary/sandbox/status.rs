@@ -68,7 +68,7 @@ fn check(daemon: &Daemon, descriptors_wanted: &[&str]) {
 async fn every_thread_of_both_daemons_is_locked_down() {
     let pair = pair(1).await;
     assert_ne!(own_uid() == 0, pair.vault.user == pair.node.user, "two daemons, two users");
-    check(&pair.vault, &["null", "vault.log", "socket", "anon_inode:[signalfd]", "data.mdb", "lock.mdb"]);
+    check(&pair.vault, &["null", "vault.log", "socket", "anon_inode:[signalfd]", "data.mdb", "lock.mdb", "vault.lock"]);
     let node = ["null", "node.log", "socket", "anon_inode:[eventpoll]", "anon_inode:[eventfd]", "data.mdb", "lock.mdb"];
     check(&pair.node, &[&node[..], &["wal", "wal.drop"]].concat());
 }

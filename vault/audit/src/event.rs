@@ -88,11 +88,11 @@ pub enum Event {
         /// How often.
         count: u32,
     },
-    /// Commitments that share one write to disk.
+    /// Commitments of a minute.
     Commits {
         /// How many.
         count: u32,
-        /// SHA-256 over token's hash, temporary key and verifier of each, in order.
+        /// A chain over SHA-256 of each one's token hash, temporary key and verifier, in order.
         digest: Hash,
     },
     /// Refusals since a time.

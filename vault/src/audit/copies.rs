@@ -132,10 +132,13 @@ pub fn releases(store: &Store, user: &Pseudonym) -> Result<Vec<String>, CopyErro
 /// # Errors
 /// The copy is not proven or not of this log, or the store fails.
 pub fn prune(data: &Path, path: &Path, key: PublicKey) -> Result<u64, CopyError> {
+    let journal = Journal::open(&Store::open(data)?)?;
+    prune_in(&journal, path, key)
+}
+
+pub(super) fn prune_in(journal: &Journal, path: &Path, key: PublicKey) -> Result<u64, CopyError> {
     let found = verify(path, key, None, |_| {})?;
     let (below, link) = (found.proven.count, found.proven.link);
-    let store = Store::open(data)?;
-    let journal = Journal::open(&store)?;
     journal.write(|change| {
         let base = journal.extent_of(change)?.base;
         if found.first > base {
@@ -146,6 +149,8 @@ pub fn prune(data: &Path, path: &Path, key: PublicKey) -> Result<u64, CopyError>
         }
         if below > base {
             journal.begin_at(change, below, link)?;
+            // First, so that there is room for the record where all was used up.
+            journal.drop_some(change, DROPS)?;
             journal.append(change, Event::Operator(Operator::Pruned { below }))?;
         }
         Ok(())

@@ -22,6 +22,8 @@ pub const RECORDS: u64 = 1024;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(1);
+/// Parts of a hundred of the log's room at which its operator is told.
+const LEVELS: [u64; 5] = [50, 75, 90, 95, 100];
 
 /// The thread that signs heads. Told to stop, it signs what there is and ends.
 pub struct Heads {
@@ -37,6 +39,8 @@ struct Signer {
     minute: Instant,
     /// An error was told, and lasts.
     told: bool,
+    /// How full the log was when that was told last, in parts of a hundred.
+    filled: u64,
 }
 
 impl Heads {
@@ -46,7 +50,7 @@ impl Heads {
     /// The system starts no thread.
     pub fn start(member: Arc<Member>, device: Box<dyn Device>, start: u64) -> std::io::Result<Self> {
         let (stop, stopped) = channel();
-        let signer = Signer { member, device, start, news_since: None, minute: Instant::now(), told: false };
+        let signer = Signer { member, device, start, news_since: None, minute: Instant::now(), told: false, filled: 0 };
         let run = move || signer.run(&stopped);
         Ok(Self { stop, thread: thread::Builder::new().name("audit".to_owned()).spawn(run)? })
     }
@@ -80,6 +84,7 @@ impl Signer {
             journal.keep_refusals()?
         }
         let extent = journal.extent()?;
+        self.room(journal.filled(&extent));
         if extent.news <= extent.signed {
             self.news_since = None;
         } else if self.news_since.is_none() {
@@ -87,6 +92,21 @@ impl Signer {
         }
         let waited = self.news_since.is_some_and(|since| since.elapsed() >= PATIENCE);
         if waited || extent.next.saturating_sub(extent.signed) >= RECORDS { self.sign() } else { Ok(()) }
+    }
+
+    /// Tells in time that the log fills: without room in it nobody logs in.
+    fn room(&mut self, filled: u64) {
+        let Some(level) = LEVELS.into_iter().rev().find(|level| filled >= *level) else {
+            self.filled = 0;
+            return;
+        };
+        if level > self.filled {
+            crate::alarm!(
+                "the audit log's room is {filled} % used, and without room nothing is released: `torus-vault audit export`, \
+                 then `audit prune`"
+            );
+        }
+        self.filled = level;
     }
 
     /// At a stop: everything that was counted becomes a record, and everything on record is signed.

@@ -10,6 +10,7 @@ use torus_statement::certificate::SignedHeader;
 use torus_statement::codec::{Malformed, Reader, Wire, Writer};
 use torus_statement::{Hash, SignedAuditHead};
 
+use super::commitments;
 use super::refusals::Refusals;
 use crate::store::{Change, Store, StoreError, Table, View};
 use crate::{advance, clock};
@@ -25,6 +26,9 @@ const REMEMBERED: usize = 4096;
 const STATE: &[u8] = b"audit";
 const HEAD: &[u8] = b"audit-head";
 
+/// Releases by the committed hash: the number of each one's record.
+pub type Releases = HashMap<Hash, u64>;
+
 /// The log of this vault. One per process.
 pub struct Journal {
     store: Store,
@@ -35,9 +39,10 @@ pub struct Journal {
     height: AtomicU64,
     refusals: Refusals,
     /// Committed hash -> number of its release's record in this minute.
-    released: Mutex<HashMap<Hash, u64>>,
+    released: Mutex<Releases>,
     newest: Mutex<Option<SignedAuditHead>>,
     room: u64,
+    reserve: u64,
 }
 
 /// How far the log has come.
@@ -69,6 +74,10 @@ impl Journal {
     }
 
     pub(super) fn with_room(store: &Store, room: u64) -> Result<Self, StoreError> {
+        Self::with_reserve(store, room, RESERVE)
+    }
+
+    pub(super) fn with_reserve(store: &Store, room: u64, reserve: u64) -> Result<Self, StoreError> {
         let (records, again) = (store.table("audit")?, store.table("audit-again")?);
         let (height, newest) = store.read(|view| {
             let header = view.get(store.meta(), advance::NEWEST)?.map(SignedHeader::from_bytes).transpose();
@@ -86,6 +95,7 @@ impl Journal {
             released: Mutex::default(),
             newest: Mutex::new(newest),
             room,
+            reserve,
         })
     }
 
@@ -112,8 +122,8 @@ impl Journal {
     /// The store fails or is damaged, or the room for what a node can cause is used up.
     pub fn append(&self, change: &mut Change<'_>, event: Event) -> Result<u64, StoreError> {
         let mut extent = self.extent_of(change)?;
-        let caused = matches!(event, Event::Release { .. } | Event::Commits { .. });
-        let room = if caused { self.room } else { self.room.saturating_add(RESERVE) };
+        let caused = matches!(event, Event::Release { .. });
+        let room = if caused { self.room } else { self.room.saturating_add(self.reserve) };
         let news = event.is_news();
         let time = (self.clock)().max(clock::floor(change, &self.store)?);
         let record = Record { number: extent.next, time, height: self.height.load(Ordering::Relaxed), event };
@@ -134,27 +144,49 @@ impl Journal {
         Ok(record.number)
     }
 
+    /// Counts commitments, each by its hash; they become a record with the minute's end.
+    ///
+    /// # Errors
+    /// The store fails, or the room for what a node can cause is used up.
+    pub fn committed(&self, change: &mut Change<'_>, made: &[Hash]) -> Result<(), StoreError> {
+        if made.is_empty() {
+            return Ok(());
+        }
+        if self.extent_of(change)?.bytes >= self.room {
+            return Err(StoreError::AuditFull);
+        }
+        commitments::add(change, &self.store, made)
+    }
+
     /// Appends the record of a release of this committed hash, or counts it as a repetition of one in this minute: a node
-    /// that shows one login again and again does not fill the disk. What comes back is for `released`.
+    /// that shows one login again and again does not fill the disk. `releases` are those of the same transaction; once it
+    /// is durable they are for `released`.
     ///
     /// # Errors
     /// As `append`.
-    pub fn release(&self, change: &mut Change<'_>, token: Hash, event: Event) -> Result<(Hash, u64), StoreError> {
-        let known = lock(&self.released).get(&token).copied();
-        let number = match known {
-            None => self.append(change, event)?,
+    pub fn release(
+        &self,
+        change: &mut Change<'_>,
+        releases: &mut Releases,
+        token: Hash,
+        event: Event,
+    ) -> Result<(), StoreError> {
+        let known = lock(&self.released).get(&token).or_else(|| releases.get(&token)).copied();
+        match known {
+            None => {
+                releases.insert(token, self.append(change, event)?);
+            }
             Some(number) => {
                 let key = number.to_be_bytes();
                 let before = change.get(self.again, &key)?.map(u32::from_bytes).transpose()?.unwrap_or(0);
                 change.put(self.again, &key, &before.saturating_add(1).to_be_bytes())?;
-                number
             }
-        };
-        Ok((token, number))
+        }
+        Ok(())
     }
 
     /// Remembers releases that are durable.
-    pub fn released(&self, releases: impl IntoIterator<Item = (Hash, u64)>) {
+    pub fn released(&self, releases: Releases) {
         let mut released = lock(&self.released);
         for (token, number) in releases {
             if released.len() < REMEMBERED {
@@ -183,6 +215,9 @@ impl Journal {
     pub fn end_minute(&self) -> Result<(), StoreError> {
         self.keep_refusals()?;
         self.store.write(|change| {
+            if let Some(event) = commitments::take(change, &self.store)? {
+                self.append(change, event)?;
+            }
             if let Some((since, counts)) = Refusals::take(change, &self.store)? {
                 self.append(change, Event::Denials { since, counts })?;
             }

@@ -5,6 +5,7 @@
 //! in the database and not in a file: `vault/docs/adr/0002-audit-records-in-the-database.md`.
 
 pub mod command;
+mod commitments;
 pub mod copies;
 pub mod heads;
 pub mod journal;
@@ -16,4 +17,4 @@ pub(crate) mod tests;
 pub mod text;
 
 pub use heads::Heads;
-pub use journal::{Extent, Journal};
+pub use journal::{Extent, Journal, Releases};

@@ -10,10 +10,10 @@ use torus_audit::{Event, Record};
 use torus_ipc::Deny;
 use torus_statement::codec::Wire;
 use torus_statement::state::AuditEntry;
-use torus_statement::{AuditHead, Index, Point, PublicKey, Signature, SignedAuditHead, keccak256};
+use torus_statement::{AuditHead, Index, Point, PublicKey, Signature, SignedAuditHead, keccak256, sha256};
 
-use super::copies::{CopyError, export, prune, verify};
-use super::journal::Journal;
+use super::copies::{CopyError, export, prune, prune_in, verify};
+use super::journal::{Journal, Releases};
 use super::seen::{give_up_past, judge};
 use crate::store::{Store, StoreError};
 
@@ -67,8 +67,9 @@ impl Log {
 
     fn release(&self, token: u8) -> Result<(), StoreError> {
         let event = Event::Release { epoch: 1, user: [token; 32], key: [1; 32], temporary: [2; 32], session: 60 };
-        let mark = self.journal.write(|change| self.journal.release(change, [token; 32], event))?;
-        self.journal.released([mark]);
+        let mut releases = Releases::default();
+        self.journal.write(|change| self.journal.release(change, &mut releases, [token; 32], event))?;
+        self.journal.released(releases);
         Ok(())
     }
 
@@ -130,8 +131,7 @@ fn an_act_that_fails_leaves_no_record_and_a_record_that_fails_undoes_the_act() {
     let acts = log.store.table("acts").unwrap();
     let failed: Result<(), StoreError> = log.journal.write(|change| {
         change.put(acts, b"act", b"")?;
-        let commits = Event::Commits { count: 1, digest: [1; 32] };
-        log.journal.append(change, commits).map(|_| ())
+        log.journal.committed(change, &[[1; 32]])
     });
     assert!(matches!(failed, Err(StoreError::AuditFull)));
     assert!(log.store.read(|view| view.get(acts, b"act").map(|act| act.is_none())).unwrap());
@@ -145,12 +145,59 @@ fn a_log_without_room_releases_and_commits_nothing_and_goes_on_otherwise() {
         released += 1;
     }
     assert!(released > 0 && released < 4, "{released}");
-    let commits = Event::Commits { count: 1, digest: [1; 32] };
-    // The smaller record may still have had room.
-    while log.append(commits.clone()).is_ok() {}
-    assert!(matches!(log.append(commits), Err(StoreError::AuditFull)));
     log.locks(0..50);
+    let commit: Result<(), StoreError> = log.journal.write(|change| log.journal.committed(change, &[[1; 32]]));
+    assert!(matches!(commit, Err(StoreError::AuditFull)));
     log.checkpoint(1);
+}
+
+#[test]
+fn a_flood_of_commitments_is_one_record_a_minute_and_none_is_forgotten() {
+    let mut log = Log::new();
+    let commit =
+        |log: &Log, made: &[[u8; 32]]| log.journal.write(|change| log.journal.committed(change, made)).unwrap();
+    for one in 0..=255 {
+        commit(&log, &[[one; 32], [7; 32]]);
+    }
+    commit(&log, &[]);
+    assert!(log.events().is_empty());
+    // A kill: what was counted is durable.
+    log.again();
+    commit(&log, &[[1; 32]]);
+    log.journal.end_minute().unwrap();
+    let [Event::Commits { count: 513, digest }] = log.events()[..] else { panic!("{:?}", log.events()) };
+    // Whoever has the list shows that it was this one.
+    let list = (0..=255).flat_map(|one| [[one; 32], [7; 32]]).chain([[1; 32]]);
+    let shown = list.fold([0; 32], |digest, one| sha256("torus/audit-commits/v1\0", &[&digest, &one]));
+    assert_eq!(digest, shown);
+    log.journal.end_minute().unwrap();
+    assert_eq!(log.events().len(), 1, "a minute without");
+}
+
+#[test]
+fn a_login_shown_many_times_in_one_group_is_one_record() {
+    let log = Log::new();
+    let event = Event::Release { epoch: 1, user: [1; 32], key: [1; 32], temporary: [2; 32], session: 60 };
+    let mut releases = Releases::default();
+    let group: Result<(), StoreError> = log
+        .journal
+        .write(|change| (0..64).try_for_each(|_| log.journal.release(change, &mut releases, [3; 32], event.clone())));
+    group.unwrap();
+    log.journal.released(releases);
+    log.journal.end_minute().unwrap();
+    assert!(matches!(log.events()[..], [Event::Release { .. }, Event::Again { release: 0, count: 63 }]));
+}
+
+#[test]
+fn a_log_without_any_room_is_pruned() {
+    let log = Log::with_room(400);
+    log.locks(0..8);
+    log.checkpoint(1);
+    let copy = log.copy("copy");
+    let copied = log.dir.path().join("copied");
+    let store = Store::open(&copied).unwrap();
+    let journal = Journal::with_reserve(&store, 400, 0).unwrap();
+    assert!(prune_in(&journal, &copy, log.public()).is_ok());
 }
 
 #[test]

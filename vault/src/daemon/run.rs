@@ -1,11 +1,13 @@
 //! The daemon: opens everything, gives up what it does not need, then serves until it is told to stop.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::thread;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use torus_audit::{Event, SubjectKey};
 use torus_hsm::{Device, DeviceError, EpochAttempt, Pin, PinError, SealedDevice, Token, TokenConfig, TokenError};
@@ -23,7 +25,7 @@ use crate::budget::Budget;
 use crate::clock::{self, Guards, Timekeeper};
 use crate::commit::Commits;
 use crate::connection::{OUTGOING, write_all};
-use crate::descriptors::ListenError;
+use crate::descriptors::{ListenError, lock};
 use crate::freeze::{self, Operator};
 use crate::keygen::{Keygen, Setup, ShareStore};
 use crate::member::{BadNetwork, Health, Member, check_verifiers};
@@ -43,6 +45,8 @@ use crate::workers::{Queues, by_group, in_slices, one_by_one};
 pub(crate) const NETWORK: &[u8] = b"network";
 /// How SoftHSM calls its maker.
 const SOFTHSM: &str = "SoftHSM project";
+/// How long the node may take over the last answers.
+const GOODBYE: Duration = Duration::from_secs(10);
 /// Threads that answer user requests.
 const USER_WORKERS: usize = 2;
 
@@ -90,6 +94,9 @@ pub enum RunError {
     /// The network file.
     #[error(transparent)]
     Network(#[from] BadNetwork),
+    /// A vault runs on this directory.
+    #[error("a vault runs on {} already: stop it first", .0.display())]
+    Running(PathBuf),
     /// No network is approved.
     #[error(
         "no network is approved yet: compare the hash of the network file with the other operators, then \
@@ -132,6 +139,7 @@ pub enum RunError {
 /// Something cannot be opened, contradicts itself, or the lockdown fails: the vault does not serve then.
 pub fn run(options: &Options, listener: &UnixListener, stop: &OwnedFd, process: Unprivileged) -> Result<(), RunError> {
     let store = Store::open(&options.data)?;
+    let _alone = alone(&options.data)?;
     let network = trusted(&store)?.ok_or(RunError::NoNetwork)?;
     let file = read_network(&options.network_file, &network)?;
     let token = Token::open(&options.token, &Pin::from_file(&options.pin_file)?)?;
@@ -165,7 +173,7 @@ pub fn run(options: &Options, listener: &UnixListener, stop: &OwnedFd, process: 
     let _ = member.keeper.now(member.chain.stand().time);
     let heads = Heads::start(member.clone(), open_device(&token)?, boot.counter)?;
     let doors = Doors { node: listener, node_uid: options.node_uid, operator, stop };
-    serve(&member, &token, &boot, &options.limits, doors, &mut locked)?;
+    let writing = serve(&member, &token, &boot, &options.limits, doors, &mut locked)?;
 
     let pending = member.keeper.look().0;
     // A stop is clean only if this start's guards were set: they would be missed at the next start.
@@ -181,7 +189,23 @@ pub fn run(options: &Options, listener: &UnixListener, stop: &OwnedFd, process: 
         crate::info!("stopped cleanly");
     }
     heads.finish();
+    // The mark is there: a node that takes its last answers slowly spoils nothing.
+    let began = Instant::now();
+    while !writing.is_finished() && began.elapsed() < GOODBYE {
+        thread::sleep(Duration::from_millis(20));
+    }
     Ok(())
+}
+
+/// Makes sure that no other process runs, or is accepted, on this store: both would vote, each from its own memory.
+///
+/// # Errors
+/// Another one does, or the system refuses.
+pub(crate) fn alone(data: &Path) -> Result<File, RunError> {
+    lock(data).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => RunError::Running(data.into()),
+        _ => error.into(),
+    })
 }
 
 /// Reads a network file of which the operator approved the hash.
@@ -333,7 +357,7 @@ fn serve(
     limits: &Limits,
     doors: Doors<'_>,
     locked: &mut Locked,
-) -> Result<(), RunError> {
+) -> Result<JoinHandle<()>, RunError> {
     let Doors { node, node_uid, operator, stop } = doors;
     let own = member.clone();
     // Not waited for at the end: it holds nothing that a stop has to finish.
@@ -391,11 +415,12 @@ fn serve(
     crate::info!("serving the node of uid {node_uid}");
     locked.ready()?;
     let served = server.run(node, stop);
-    // Without a queue the workers finish what they have and end; then nobody can answer, and the writer ends.
+    // Without a queue the workers finish what they have and end; then nobody can answer, and the writer ends once the
+    // node has taken what there is.
     drop(server);
     for worker in workers {
         let _ = worker.join();
     }
-    let _ = writing.join();
-    Ok(served?)
+    served?;
+    Ok(writing)
 }

@@ -138,6 +138,23 @@ fn option<T>(fd: RawFd, name: libc::c_int, value: &mut T) -> io::Result<()> {
     if length as usize == size { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
+/// Takes the lock of a vault's directory for as long as the file is open: no two processes may vote from one store.
+///
+/// # Errors
+/// Another process has it (`WouldBlock`), or the system refuses.
+#[allow(unsafe_code)]
+pub fn lock(dir: &std::path::Path) -> io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.create(true).truncate(false).write(true).mode(0o600).open(dir.join("vault.lock"))?;
+    // SAFETY: a number, of a descriptor that `file` keeps open.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        Ok(file)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Bytes that the file system of `dir` has left for this user.
 ///
 /// # Errors

@@ -4,11 +4,11 @@
 //! outlive every token that they could stand for and are never dropped early. The table belongs to the vault, not to an
 //! epoch. It refuses a hash that another temporary key holds, and it says nothing before what it says is durable.
 
-use torus_audit::Event;
 use torus_hsm::Device;
 use torus_ipc::{CommitReceipt, Deny};
 use torus_release::Commitment;
 use torus_statement::codec::{Malformed, Reader, Wire, Writer};
+use torus_statement::dkg::KeyIndex;
 use torus_statement::receipt::{Receipt, reserved};
 use torus_statement::text::VerifierName;
 use torus_statement::{Hash, Point, TimeConstants, keccak256, sha256};
@@ -45,8 +45,8 @@ pub struct Entry {
     pub temporary: Point,
     /// The vault's not-before then, in seconds since 1970.
     pub not_before: u64,
-    /// A share was released for it.
-    pub released: bool,
+    /// Of which key a share was released for it, if one was.
+    pub released: Option<KeyIndex>,
 }
 
 /// What was committed, and when.
@@ -56,8 +56,8 @@ pub struct Held {
     pub commitment: Commitment,
     /// When it was first seen, in milliseconds since 1970.
     pub first: u64,
-    /// Its share left already: the quotas counted it.
-    pub released: bool,
+    /// Of which key a share left for it already, if one did: the quotas counted that.
+    pub released: Option<KeyIndex>,
 }
 
 impl Held {
@@ -117,7 +117,7 @@ impl Commits {
             expires: now.time.saturating_add(self.lifetime),
             temporary: ask.temporary,
             not_before: now.guards.not_before_seconds(),
-            released: false,
+            released: None,
         };
         let beside = match beside {
             Some(known) => Entry { expires: known.expires.max(entry.expires), ..known },
@@ -165,21 +165,21 @@ impl Commits {
         }))
     }
 
-    /// Whether a share was released for a commitment.
+    /// Of which key a share was released for a commitment.
     ///
     /// # Errors
     /// The store fails.
-    pub fn released(&self, change: &Change<'_>, token: &Hash) -> Result<bool, StoreError> {
-        Ok(self.entry(change.get(self.entries, token)?)?.is_some_and(|entry| entry.released))
+    pub fn released(&self, change: &Change<'_>, token: &Hash) -> Result<Option<KeyIndex>, StoreError> {
+        Ok(self.entry(change.get(self.entries, token)?)?.and_then(|entry| entry.released))
     }
 
-    /// Notes that a share was released for a commitment.
+    /// Notes that a share of this key was released for a commitment.
     ///
     /// # Errors
     /// The store fails.
-    pub fn release(&self, change: &mut Change<'_>, token: &Hash) -> Result<(), StoreError> {
+    pub fn release(&self, change: &mut Change<'_>, token: &Hash, key: KeyIndex) -> Result<(), StoreError> {
         match self.entry(change.get(self.entries, token)?)? {
-            Some(entry) => change.put(self.entries, token, &Entry { released: true, ..entry }.to_bytes()),
+            Some(entry) => change.put(self.entries, token, &Entry { released: Some(key), ..entry }.to_bytes()),
             None => Ok(()),
         }
     }
@@ -237,16 +237,12 @@ pub fn receipt(member: &Member, device: &mut dyn Device, ask: &Ask, entry: &Entr
     Ok(CommitReceipt { data, signature })
 }
 
-/// What the audit log says of commitments that share one write: how many, and a digest that shows any list to be them.
-pub fn event<'a>(made: impl Iterator<Item = &'a Ask>) -> Option<Event> {
-    let (mut w, mut count) = (Writer::default(), 0u32);
-    for ask in made {
-        w.raw(&ask.token).point(&ask.temporary);
-        ask.verifier.write(&mut w);
-        count = count.saturating_add(1);
-    }
-    let digest = sha256("torus/audit-commits/v1\0", &[&w.into_bytes()]);
-    (count > 0).then_some(Event::Commits { count, digest })
+/// What the audit log counts of a commitment: a hash that shows whether it was this one.
+pub fn leaf(ask: &Ask) -> Hash {
+    let mut w = Writer::default();
+    w.raw(&ask.token).point(&ask.temporary);
+    ask.verifier.write(&mut w);
+    sha256("torus/audit-commit/v1\0", &[&w.into_bytes()])
 }
 
 /// How long an entry is kept: the oldest token that any policy takes, all that permitted clocks may differ, the window.
@@ -256,12 +252,12 @@ fn lifetime(times: &TimeConstants) -> u64 {
 
 impl Wire for Entry {
     fn write(&self, w: &mut Writer) {
-        w.u8(2).bool(self.committed).u64(self.first).u64(self.expires).point(&self.temporary).u64(self.not_before);
-        w.bool(self.released);
+        w.u8(3).bool(self.committed).u64(self.first).u64(self.expires).point(&self.temporary).u64(self.not_before);
+        w.bool(self.released.is_some()).u64(self.released.map_or(0, KeyIndex::number));
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
-        if r.u8()? != 2 {
+        if r.u8()? != 3 {
             return Err(Malformed::Version);
         }
         Ok(Self {
@@ -270,7 +266,11 @@ impl Wire for Entry {
             expires: r.u64()?,
             temporary: r.point()?,
             not_before: r.u64()?,
-            released: r.bool()?,
+            released: match (r.bool()?, r.u64()?) {
+                (true, key) => Some(KeyIndex::from_number(key)),
+                (false, 0) => None,
+                (false, _) => return Err(Malformed::Field("released")),
+            },
         })
     }
 }
@@ -466,7 +466,7 @@ mod tests {
 
     #[test]
     fn a_token_as_clocks_make_them_is_no_post_dated_one() {
-        let held = Held { commitment: Commitment { token: [1; 32], temporary: point(7) }, first: T, released: false };
+        let held = Held { commitment: Commitment { token: [1; 32], temporary: point(7) }, first: T, released: None };
         let precedes = |issued_at| held.precedes(issued_at, &TimeConstants::DEFAULT);
         assert!(!precedes(0) && !precedes(T / 1000) && !precedes(T / 1000 + 10));
         assert!(precedes(T / 1000 + 11) && precedes(u64::MAX));

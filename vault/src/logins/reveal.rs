@@ -16,6 +16,7 @@ use torus_statement::session::SessionToken;
 use torus_statement::state::key;
 use torus_statement::{Hash, Point, keccak256, sha256};
 
+use crate::audit::Releases;
 use crate::clock::Now;
 use crate::commit::{Commits, Held};
 use crate::ecies;
@@ -56,11 +57,7 @@ pub struct Opened {
 }
 
 /// A share whose release is on record, once the transaction that it comes from is durable.
-pub struct Recorded {
-    opened: Opened,
-    /// For the audit log, once it is durable.
-    pub mark: (Hash, u64),
-}
+pub struct Recorded(Opened);
 
 /// Decides on a reveal and, if all conditions hold, opens the share. Only reads.
 ///
@@ -110,27 +107,30 @@ pub fn open(
 
 impl Opened {
     /// Puts the release on record, in the audit log as well: the owner pinned, the quotas drawn on (once per login).
-    /// Refused, it changes nothing.
+    /// Refused, it changes nothing. A login gets shares of one key: shown again under a mapping that names another, it
+    /// gets none. `releases` are those of the same transaction.
     ///
     /// # Errors
-    /// The store fails. The refusals inside are [`Deny::Owner`] and [`Deny::Quota`]: another release came in between.
+    /// The store fails. The refusals inside are [`Deny::Owner`] and [`Deny::Quota`].
     pub fn record(
         self,
         member: &Member,
         records: &Records,
+        releases: &mut Releases,
         change: &mut Change<'_>,
     ) -> Result<Result<Recorded, Deny>, StoreError> {
         let Grant { index, owner, time, verifier, id, temporary, .. } = &self.grant;
-        if !records.commits.released(change, &self.token)? {
+        let before = records.commits.released(change, &self.token)?;
+        if before.is_some_and(|other| other != *index) || !records.owners.allows(change, *index, owner)? {
+            return Ok(Err(Deny::Owner));
+        }
+        if before.is_none() {
             let draw = Draw { verifier: key::verifier(verifier), key: *index, time: *time };
-            if !records.owners.allows(change, *index, owner)? {
-                return Ok(Err(Deny::Owner));
-            }
             if !records.quotas.draw(change, &draw)? {
                 return Ok(Err(Deny::Quota));
             }
             records.owners.pin(change, *index, owner)?;
-            records.commits.release(change, &self.token)?;
+            records.commits.release(change, &self.token, *index)?;
         }
         let event = Event::Release {
             epoch: member.attempt.epoch,
@@ -139,8 +139,8 @@ impl Opened {
             temporary: sha256("", &[&temporary.to_compressed()]),
             session: self.session_seconds,
         };
-        let mark = member.audit.release(change, self.token, event)?;
-        Ok(Ok(Recorded { opened: self, mark }))
+        member.audit.release(change, releases, self.token, event)?;
+        Ok(Ok(Recorded(self)))
     }
 }
 
@@ -155,7 +155,7 @@ impl Recorded {
         device: &mut dyn Device,
         rng: &mut (impl CryptoRng + RngCore),
     ) -> Result<ReleasedShare, Deny> {
-        let Opened { grant, share, session_seconds, .. } = self.opened;
+        let Self(Opened { grant, share, session_seconds, .. }) = self;
         let sealed = ecies::seal(rng, &grant.temporary, share.as_bytes())?;
         drop(share);
         let session = session(member, device, rng, &grant, session_seconds)?;
@@ -169,7 +169,7 @@ fn known(member: &Member, records: &Records, proof: &LoginProof, token: &Hash, n
     let draw = Draw { verifier: key::verifier(&proof.verifier), key: claimed, time: now.time };
     let read = member.store.read(|view| {
         let held = records.commits.find(view, token)?;
-        let counted = held.as_ref().is_some_and(|held| held.released);
+        let counted = held.as_ref().is_some_and(|held| held.released == Some(claimed));
         let room = counted || records.quotas.room(view, &draw)?;
         Ok::<_, StoreError>(Known { held, owner: records.owners.find(view, claimed)?, room })
     });

@@ -9,6 +9,7 @@ use torus_ipc::{CommitReceipt, Deny, LoginProof, Request, Response};
 use torus_statement::certificate::Certified;
 use torus_statement::{Hash, keccak256};
 
+use crate::audit::Releases;
 use crate::budget::Budget;
 use crate::clock::Now;
 use crate::commit::{self, Ask, Entry};
@@ -116,6 +117,7 @@ impl Users {
     /// Writes the group's commitments, releases and refusals in one transaction. What comes back is durable.
     fn write(&self, asks: &[(Ask, Reply)], opened: Vec<Result<Opened, Deny>>, now: &Now) -> Result<Written, Deny> {
         let (member, records) = (&self.member, &self.records);
+        let mut releases = Releases::default();
         let written: Result<Written, StoreError> = member.audit.write(|change| {
             records.commits.drop_expired(change, now)?;
             let (mut entries, mut made) = (Vec::with_capacity(asks.len()), Vec::new());
@@ -126,17 +128,15 @@ impl Users {
                     Some(_) => records.commits.commit(change, ask, now)?,
                 };
                 if kept.as_ref().is_ok_and(|kept| kept.new) {
-                    made.push(ask);
+                    made.push(commit::leaf(ask));
                 }
                 entries.push(kept.map(|kept| kept.entry));
             }
-            if let Some(event) = commit::event(made.into_iter()) {
-                member.audit.append(change, event)?;
-            }
+            member.audit.committed(change, &made)?;
             let mut released = Vec::with_capacity(opened.len());
             for opened in opened {
                 released.push(match opened {
-                    Ok(opened) => opened.record(member, records, change)?,
+                    Ok(opened) => opened.record(member, records, &mut releases, change)?,
                     Err(deny) => Err(deny),
                 });
             }
@@ -151,11 +151,13 @@ impl Users {
             crate::alarm!("commitments and releases cannot be kept, so none is answered: {error}");
             Deny::Store
         })?;
-        member.audit.released(written.released.iter().flatten().map(|recorded| recorded.mark));
+        member.audit.released(releases);
         Ok(written)
     }
 
     fn receipt(&mut self, ask: &Ask, entry: &Entry) -> Result<CommitReceipt, Deny> {
+        // The operator's word is in force from the moment it is answered, for a group under way as well.
+        self.member.serves()?;
         let began = Instant::now();
         let receipt = commit::receipt(&self.member, self.device.as_mut(), ask, entry);
         self.budget.spend(began.elapsed());
@@ -163,6 +165,7 @@ impl Users {
     }
 
     fn let_out(&mut self, released: Recorded) -> Result<Response, Deny> {
+        self.member.serves()?;
         let share = released.let_out(&self.member, self.device.as_mut(), &mut self.rng)?;
         // Which key it was is on record for whoever holds the log's key, and in no other file.
         crate::info!("released a share");

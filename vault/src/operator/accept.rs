@@ -17,11 +17,13 @@ use torus_hsm::{Pin, Token, TokenConfig};
 /// Accepts the store as it is; the vault votes from `height` on.
 ///
 /// # Errors
-/// Token or store cannot be opened.
+/// Token or store cannot be opened, or a vault runs on it.
 pub fn accept(data: &Path, token: &TokenConfig, pin_file: &Path, height: u64) -> Result<(), RunError> {
     let token = Token::open(token, &Pin::from_file(pin_file)?)?;
     let mut device = crate::run::open_device(&token)?;
     let store = Store::open(data)?;
+    // A vault that runs would overwrite what is accepted here when it stops.
+    let _alone = crate::run::alone(data)?;
     let counter = device.counter()?;
     let audit = Journal::open(&store)?;
     audit.write(|change| {

@@ -328,23 +328,24 @@ struct Audited {
 
 fn audited(store: &Store) -> Result<Audited, StoreError> {
     let journal = Journal::open(store)?;
-    let extent = journal.extent()?;
-    let (filled, newest) = (journal.filled(&extent), journal.newest());
-    // The newest records, link by link: the whole log is `audit verify`'s.
+    let newest = journal.newest();
+    // The newest records, link by link, as they are at one moment: the whole log is `audit verify`'s.
     let mut before = None;
-    store.read(|view| {
+    let extent = store.read(|view| {
+        let extent = journal.extent_in(view)?;
         journal.each(view, extent.next.saturating_sub(CHECKED), |record, link| {
             if before.is_some_and(|before| torus_audit::link(&before, record) != *link) {
                 return Err(StoreError::Damaged("the audit log"));
             }
             before = Some(*link);
-            Ok(true)
-        })
+            Ok::<_, StoreError>(true)
+        })?;
+        Ok::<_, StoreError>(extent)
     })?;
     if before.is_some_and(|last| last != extent.link) {
         return Err(StoreError::Damaged("the audit log"));
     }
-    Ok(Audited { extent, filled, newest, certified: seen::certified_entry(store)? })
+    Ok(Audited { filled: journal.filled(&extent), extent, newest, certified: seen::certified_entry(store)? })
 }
 
 const fn word(verdict: Verdict) -> &'static str {

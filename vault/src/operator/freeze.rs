@@ -65,7 +65,8 @@ impl Word {
 
     fn line(&self) -> String {
         match self {
-            Self::Freeze(reason) => format!("freeze {}\n", reason.replace(char::is_control, " ")),
+            // No longer than the record of it: a line that is too long would not be heard.
+            Self::Freeze(reason) => format!("freeze {}\n", bounded(reason).replace(char::is_control, " ")),
             Self::Unfreeze => "unfreeze\n".to_owned(),
         }
     }
@@ -214,6 +215,7 @@ mod tests {
             assert_eq!(Word::parse(nonsense), None, "{nonsense:?}");
         }
         assert_eq!(Word::Freeze("a\nunfreeze".into()).line(), "freeze a unfreeze\n");
+        assert!(Word::Freeze("é".repeat(10_000)).line().len() < LINE, "a reason of any length freezes");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The ceremony, and stores and tokens that contradict each other.
 
+use std::process::Command;
+
 use torus_audit::{Event, Operator};
 use torus_ipc::{Deny, Request, Response, VoteRequest};
 use torus_statement::MerkleProof;
@@ -12,7 +14,7 @@ use torus_statement::vote::{Step, Vote};
 use crate::audit::{events, export};
 use crate::commits::{ask, receipt, status};
 use crate::network::Network;
-use crate::rig::Rig;
+use crate::rig::{Rig, VAULT};
 
 fn prevote(height: u64) -> Request {
     let vote = Vote { step: Step::Prevote, height, round: 0, block: Some([1; 32]) };
@@ -218,4 +220,25 @@ fn the_doctor_proves_the_lockdown_on_this_host_and_looks_at_the_vault_that_runs(
     vault.stop();
     let (_, text) = prove();
     assert!(line(&text, "threads").is_some_and(|line| line.starts_with("warn")), "{text}");
+}
+
+#[test]
+fn a_second_vault_on_one_store_does_not_start_and_a_store_is_accepted_only_while_none_runs() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let vault = rig.start(&network.file.hash(), None).served();
+    let (code, log) = rig.start(&network.file.hash(), None).ended();
+    assert!(code == Some(1) && log.contains("a vault runs on"), "{log}");
+    let accept = || rig.command("accept-store").args(["--from-height", "9"]).output().unwrap();
+    let refused = accept();
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("stop it first"));
+    // The first one still serves its operator.
+    let freeze = Command::new(VAULT).arg("freeze").arg("--data").arg(rig.path("data")).output().unwrap();
+    assert!(freeze.status.success(), "{freeze:?}");
+    assert!(vault.log().contains("FROZEN"));
+    vault.stop();
+    assert!(accept().status.success());
+    // What was accepted holds over the next start, which begins with its guards.
+    let vault = rig.start(&network.file.hash(), None);
+    assert!(status(&mut vault.node().0).receipts_from > crate::network::now() / 1000);
 }

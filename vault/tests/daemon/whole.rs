@@ -296,7 +296,45 @@ fn five_vaults_generate_keys_and_a_user_recovers_his_from_any_three_also_after_k
         assert_eq!(world.node(at).denied(&second), Deny::Quota);
         assert!(matches!(world.node(at).ask(&request), Response::Share(_)));
     }
+    let request = a_login_released_for_one_key_gets_no_other(&mut world, &state, &keys, proof);
     every_release_was_on_record_before_its_answer(&mut world, &request);
+}
+
+/// A quorum of hostile nodes certifies another mapping, under which the same login claims the next key: it would be
+/// counted by no quota, pinned to nobody and on no record. The reveal under the newest header.
+fn a_login_released_for_one_key_gets_no_other(
+    world: &mut World,
+    state: &Leaves,
+    keys: &PublishedKeys,
+    proof: &LoginProof,
+) -> Request {
+    let next = KeyIndex::new(0, 1).unwrap();
+    let assignment = Assignment { keys: vec![next], ..proof.lookup.assignment.value.clone() };
+    let entry = KeyEntry { public: keys.keys[1].public, commitments: keys.keys[1].commitments.clone() };
+    let mut forged = state.clone();
+    forged[1].1 = assignment.to_bytes();
+    forged[2] = (key::key(next), entry.to_bytes());
+    let login = |header: SignedHeader, state: &Leaves, lookup: Lookup| {
+        let policy = Proven { value: proof.policy.value.clone(), proof: prove(state, 3) };
+        Request::Release(Box::new(LoginProof { header, policy, lookup, ..proof.clone() }))
+    };
+    let header = world.block(&forged);
+    let lookup = Lookup {
+        user: proof.lookup.user,
+        assignment: Proven { value: assignment, proof: prove(&forged, 1) },
+        key: Proven { value: entry, proof: prove(&forged, 2) },
+    };
+    let second = login(header, &forged, lookup);
+    for at in world.up() {
+        assert_eq!(world.node(at).denied(&second), Deny::Owner);
+    }
+    // The one that it was released for it still gets.
+    let header = world.block(state);
+    let first = login(header, state, proof.lookup.clone());
+    for at in world.up() {
+        assert!(matches!(world.node(at).ask(&first), Response::Share(_)));
+    }
+    first
 }
 
 /// Killed in the midst of many releases, a vault has as many on record as it answered, or more, and none of them names its
