@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
-use torus_ipc::{Lookup, Request, Response, Status};
+use torus_ipc::{Deny, Lookup, Request, Response, Status};
 use torus_node::genesis::load_p2p_key;
 use torus_node::store::{CertifiedLookup, Store};
 use torus_sharing::scalar_from_bytes;
@@ -132,9 +132,16 @@ impl Siege {
             let key = load_p2p_key(&self.layout.member(*member).node()).expect("the node's p2p key");
             self.loot.borrow_mut().add_key(scalar_from_bytes(&key.to_bytes()).expect("below the order"));
         }
-        let vaults = members.iter().map(|member| self.take_over(*member)).collect();
         let height = |store: &Store| store.snapshot().expect("a snapshot").height();
         let store = members.iter().map(|member| self.store(*member)).max_by_key(height).expect("a node");
+        let mut vaults: Vec<Vault> = members.iter().map(|member| self.take_over(*member)).collect();
+        // Where one node was behind the others, its vault hears of the newest block from the thieves.
+        let newest = store.snapshot().expect("a snapshot").header().expect("a sound store").expect("a header");
+        let newest = Request::Advance(Box::new(newest));
+        for vault in &mut vaults {
+            let answer = vault.ask(&newest);
+            assert!(matches!(answer, Response::Done | Response::Denied(Deny::Stale)), "{answer:?}");
+        }
         Held { vaults, store }
     }
 

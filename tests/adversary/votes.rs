@@ -119,9 +119,9 @@ pub(crate) fn three_hostile_nodes_certify_no_block_and_get_no_second_vote(siege:
         });
         let first = cast.next().expect("a vote");
         assert!(cast.all(|vote| vote == first));
-        // Without a polka a precommit is nil.
+        // Without a polka a precommit is nil, unless the engine had one cast before it was stopped.
         let precommit = vault.ask(&ask(Step::Precommit, height, 0, Some(b.hash()), vec![]));
-        assert!(matches!(&precommit, Response::Vote(signed) if signed.vote.block.is_none()), "{precommit:?}");
+        assert!(matches!(&precommit, Response::Vote(signed) if signed.vote.block != Some(b.hash())), "{precommit:?}");
     }
     let mut rng = siege.rng("votes");
     assert_eq!(press(&mut held, &config, &blocks, &mut rng), Vec::new());
@@ -196,7 +196,6 @@ pub(crate) fn replayed_and_stale_headers_move_no_vault_and_stop_none(siege: &mut
     drop(snapshot);
     let own = Own::of(&siege.file.config, 2);
     for vault in &mut held.vaults {
-        // A node that was behind when it was killed knows less than its vault.
         let at = status(vault).height;
         for signed in all.iter().rev().chain(&all) {
             let height = signed.header.height;
