@@ -17,6 +17,9 @@ use torus_statement::state::KeyEntry;
 use torus_statement::vote::Proposal;
 use torus_statement::{EpochConfig, Hash, Index, Point, SignedVote, Step};
 
+use crate::login::Temporary;
+use crate::siege::Siege;
+
 /// Loot that several sockets add to.
 pub(crate) type Booty = Rc<RefCell<Loot>>;
 
@@ -35,6 +38,8 @@ pub(crate) struct Loot {
     opened: Vec<Vec<u8>>,
     votes: BTreeMap<Slot, BTreeSet<Option<Hash>>>,
     proposals: BTreeMap<Turn, BTreeSet<(Hash, Option<u32>)>>,
+    /// Of both, what was told already.
+    told: BTreeSet<String>,
     /// What no vault may ever say in clear.
     secrets: BTreeSet<[u8; 32]>,
     /// Of each vault, the end of what it said before: a secret may be cut by two reads.
@@ -49,8 +54,8 @@ impl Loot {
     pub(crate) fn new(config: EpochConfig) -> Booty {
         let (keys, sealed, opened) = (Vec::new(), Vec::new(), Vec::new());
         let (votes, proposals) = (BTreeMap::new(), BTreeMap::new());
-        let (secrets, ends, bytes, leaked) = (BTreeSet::new(), BTreeMap::new(), 0, false);
-        let loot = Self { config, keys, sealed, opened, votes, proposals, secrets, ends, bytes, leaked };
+        let (told, secrets, ends, bytes, leaked) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new(), 0, false);
+        let loot = Self { config, keys, sealed, opened, votes, proposals, told, secrets, ends, bytes, leaked };
         Rc::new(RefCell::new(loot))
     }
 
@@ -161,12 +166,35 @@ impl Loot {
         self.proposals.values().map(BTreeSet::len).sum()
     }
 
-    /// Places in which somebody cast two votes or signed two proposals.
-    pub(crate) fn equivocations(&self) -> Vec<String> {
+    /// Places in which somebody cast two votes or signed two proposals, each told once.
+    pub(crate) fn take_equivocations(&mut self) -> Vec<String> {
         let votes = self.votes.iter().filter(|(_, blocks)| blocks.len() > 1).map(|(slot, _)| format!("{slot:?}"));
         let proposals = self.proposals.iter().filter(|(_, blocks)| blocks.len() > 1);
-        votes.chain(proposals.map(|(slot, _)| format!("proposal {slot:?}"))).collect()
+        let all = votes.chain(proposals.map(|(turn, _)| format!("proposal {turn:?}")));
+        let told = &mut self.told;
+        all.filter(|place| told.insert(place.clone())).collect()
     }
+}
+
+/// The control of what is looked for in all that vaults say.
+pub(crate) fn a_secret_said_in_clear_is_noticed_wherever_it_is_cut(siege: &mut Siege) {
+    let secret = Temporary::new().secret;
+    let bytes = secret.to_bytes();
+    let said = [&[1; 50], bytes.as_slice(), &[2; 50]].concat();
+    let member = Index::new(1).expect("a member");
+    for cut in 0..=said.len() {
+        let loot = Loot::new(siege.file.config.clone());
+        loot.borrow_mut().watch_for(secret);
+        let (before, after) = said.split_at(cut);
+        loot.borrow_mut().take_bytes(member, before);
+        loot.borrow_mut().take_bytes(Index::new(2).expect("a member"), &[3; 40]);
+        loot.borrow_mut().take_bytes(member, after);
+        assert!(loot.borrow().leaked(), "cut at {cut}");
+    }
+    let loot = Loot::new(siege.file.config.clone());
+    loot.borrow_mut().watch_for(secret);
+    loot.borrow_mut().take_bytes(member, &[&[1; 50], &bytes[..31], &[2; 50]].concat());
+    assert!(!loot.borrow().leaked(), "a part of it is not the secret");
 }
 
 fn scalar(plain: &[u8]) -> Option<Scalar> {

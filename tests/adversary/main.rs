@@ -50,6 +50,7 @@ fn groups() -> Vec<Group<Siege>> {
         keys: Some(256),
         long: false,
         checks: checks![
+            loot::a_secret_said_in_clear_is_noticed_wherever_it_is_cut,
             reveals::a_spoiled_reveal_gets_the_refusal_of_its_fault_from_every_vault,
             reveals::a_token_that_passes_by_serves_nobody_but_its_user,
             reveals::a_login_that_is_squatted_on_is_denied_and_gives_nobody_a_share,

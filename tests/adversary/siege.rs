@@ -183,11 +183,11 @@ impl Siege {
         }
         self.vaults_live();
         let entry = held.entry(&self.victims_email);
-        let loot = self.loot.borrow();
+        let mut loot = self.loot.borrow_mut();
         assert_eq!(loot.shares(&entry).len(), 0, "shares of the victim's were opened");
         assert!(loot.key(&entry).is_none(), "the victim's key was made");
         assert!(!loot.leaked(), "a share of the victim's was said in clear");
-        assert_eq!(loot.equivocations(), Vec::<String>::new());
+        assert_eq!(loot.take_equivocations(), Vec::<String>::new());
     }
 
     /// The vaults' processes are those of the start, and none of them complained of itself.
@@ -218,7 +218,7 @@ impl Siege {
             self.compare(&self.store(*member), &mut blocks);
         }
         assert!(blocks.len() > 3, "only {} blocks", blocks.len());
-        assert_eq!(self.loot.borrow().equivocations(), Vec::<String>::new());
+        assert_eq!(self.loot.borrow_mut().take_equivocations(), Vec::<String>::new());
         self.serve_again(vaults);
     }
 
