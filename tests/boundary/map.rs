@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The sections of `tests/README.md` whose tables promise a test in every line.
-const SECTIONS: [&str; 4] = ["## Thefts", "## Faults", "## The sandbox", "## What the forerunner was known for"];
+const SECTIONS: [&str; 5] =
+    ["## Thefts", "## Hostile nodes", "## Faults", "## The sandbox", "## What the forerunner was known for"];
 /// Where tests are.
 const FOLDERS: [&str; 5] = ["vault", "node", "policies", "firmware-sim", "tests"];
 
@@ -45,11 +46,13 @@ fn tests() -> BTreeSet<String> {
             }
         }
     }
-    // The end-to-end checks have an order of running of their own: its list is what runs.
-    let order = fs::read_to_string(root().join("tests/e2e/main.rs")).unwrap();
-    let lists = order.split("checks![").skip(1).filter_map(|rest| rest.split(']').next());
-    let listed = lists.flat_map(|list| list.split(',')).filter_map(|check| check.trim().split_once("::"));
-    found.extend(listed.map(|(_, name)| name.to_owned()));
+    // The checks on running networks have an order of running of their own: its list is what runs.
+    for program in ["e2e", "adversary"] {
+        let order = fs::read_to_string(root().join("tests").join(program).join("main.rs")).unwrap();
+        let lists = order.split("checks![").skip(1).filter_map(|rest| rest.split(']').next());
+        let checks = lists.flat_map(|list| list.split(',')).filter_map(|check| check.trim().rsplit_once("::"));
+        found.extend(checks.map(|(_, name)| name.to_owned()));
+    }
     // So have the probes of the sandbox: a name in quotes stands before each check.
     let probes = fs::read_to_string(root().join("policies/tests/probe/main.rs")).unwrap();
     let list = probes.split("CHECKS: &[Check] = &[").nth(1).and_then(|rest| rest.split("];").next()).expect("a list");

@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub enum Order {
     /// Stop a member; it stays stopped.
     Stop(u8),
+    /// Stop a member's node alone; its vault goes on without one.
+    StopNode(u8),
     /// Start a member, its clock off by so many seconds.
     Start(u8, i64),
     /// SIGKILL to one process, which comes back by itself.
@@ -41,6 +43,7 @@ impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stop(member) => write!(f, "stop {member}"),
+            Self::StopNode(member) => write!(f, "stop-node {member}"),
             Self::Start(member, offset) => write!(f, "start {member} {offset}"),
             Self::Kill(member, role) => write!(f, "kill {member} {role}"),
             Self::KillAll => f.write_str("kill-all"),
@@ -58,6 +61,7 @@ impl FromStr for Order {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["stop", member] => Ok(Self::Stop(member.parse().map_err(|_| bad())?)),
+            ["stop-node", member] => Ok(Self::StopNode(member.parse().map_err(|_| bad())?)),
             ["start", member, offset] => {
                 Ok(Self::Start(member.parse().map_err(|_| bad())?, offset.parse().map_err(|_| bad())?))
             }
@@ -102,6 +106,9 @@ pub fn serve(layout: &Layout, fleet: Arc<Fleet>) -> Result<()> {
 async fn obey(fleet: &Fleet, order: Order) -> Result<String> {
     match order {
         Order::Stop(member) => fleet.stop(member, End::InOrder).await.map(|()| format!("member {member} is stopped")),
+        Order::StopNode(member) => {
+            fleet.stop_node(member, End::InOrder).await.map(|()| format!("member {member}'s node is stopped"))
+        }
         Order::Start(member, offset) => {
             let clock = if offset == 0 { Vec::new() } else { clock_off_by(offset)? };
             fleet.start(member, clock).await.map(|()| format!("member {member} is started"))
@@ -148,6 +155,7 @@ mod tests {
     fn an_order_reads_back_as_it_was_written_and_nothing_else_is_one() {
         for order in [
             Order::Stop(2),
+            Order::StopNode(4),
             Order::Start(3, -600),
             Order::Kill(1, Role::Vault),
             Order::KillAll,

@@ -70,6 +70,12 @@ impl Fleet {
         Ok(())
     }
 
+    /// Ends a member's node. It stays down, and the vault's socket is free for whoever has the node's uid.
+    pub async fn stop_node(&self, member: u8, end: End) -> Result<()> {
+        self.pair(member)?.node.stop(end).await;
+        Ok(())
+    }
+
     /// Kills one process of a member as a crash would; it comes back by itself.
     pub async fn kill(&self, member: u8, role: Role) -> Result<()> {
         let pair = self.pair(member)?;

@@ -51,7 +51,13 @@ enum Command {
         dir: PathBuf,
     },
     /// Stop one member of the running network; it stays stopped.
-    StopMember(Member),
+    StopMember {
+        #[command(flatten)]
+        member: Member,
+        /// Its node alone: the vault goes on.
+        #[arg(long)]
+        node: bool,
+    },
     /// Start a member again.
     StartMember {
         #[command(flatten)]
@@ -135,7 +141,9 @@ fn obey(command: Command) -> Result<ExitCode> {
         Command::Run { network, dir, fresh } => run(&network.wish(dir, fresh)),
         Command::Demo { network, dir } => to_the_end(with_network(&network.wish(dir, true), &beside()?, demo::run)?),
         Command::Bench { network, dir } => to_the_end(with_network(&network.wish(dir, true), &beside()?, bench::run)?),
-        Command::StopMember(member) => tell(member.place, Order::Stop(member.index)),
+        Command::StopMember { member, node } => {
+            tell(member.place, if node { Order::StopNode(member.index) } else { Order::Stop(member.index) })
+        }
         Command::StartMember { member, clock_offset } => tell(member.place, Order::Start(member.index, clock_offset)),
         Command::KillMember { member, vault, .. } => {
             tell(member.place, Order::Kill(member.index, if vault { Role::Vault } else { Role::Node }))

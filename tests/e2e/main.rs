@@ -9,44 +9,36 @@ mod audit;
 mod client;
 mod devnet;
 mod faults;
+mod harness;
 mod js;
 mod logins;
 mod long;
 mod rpc;
 mod theft;
+mod twins;
 mod window;
 mod wire;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::time::Instant;
 
 use devnet::Devnet;
+use harness::{Group, World, checks};
 
-/// One property, proven on a running network. It panics if the property does not hold.
-struct Check {
-    name: &'static str,
-    run: fn(&mut Devnet),
+impl World for Devnet {
+    fn start(name: &str, members: u8, port: u16, keys: Option<u32>) -> Self {
+        Self::start(name, members, port, keys)
+    }
+
+    fn make_whole(&mut self) {
+        self.make_whole();
+    }
 }
 
-/// Checks that share a network.
-struct Group {
-    name: &'static str,
-    members: u8,
-    /// The first port of its network, counted from the first of all: groups never meet.
-    port: u16,
-    keys: Option<u32>,
-    long: bool,
-    checks: Vec<Check>,
+fn main() -> ExitCode {
+    harness::run("e2e", groups())
 }
 
-macro_rules! checks {
-    ($($module:ident :: $name:ident),+ $(,)?) => {
-        vec![$(Check { name: stringify!($name), run: $module::$name }),+]
-    };
-}
-
-fn groups() -> Vec<Group> {
+fn groups() -> Vec<Group<Devnet>> {
     vec![
         Group {
             name: "five",
@@ -133,73 +125,4 @@ fn groups() -> Vec<Group> {
             ],
         },
     ]
-}
-
-fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
-    let wanted = |group: &Group, check: &Check| {
-        words.is_empty() || words.iter().any(|w| check.name.contains(w.as_str()) || group.name == w.as_str())
-    };
-    if args.iter().any(|arg| arg == "--list") {
-        for group in groups() {
-            group.checks.iter().for_each(|check| println!("{}::{}: test", group.name, check.name));
-        }
-        return ExitCode::SUCCESS;
-    }
-    let long = std::env::var("TORUS_LONG").is_ok_and(|v| v == "1");
-    let mut tally = Tally::default();
-    for group in groups() {
-        let checks: Vec<&Check> = group.checks.iter().filter(|check| wanted(&group, check)).collect();
-        if checks.is_empty() {
-            continue;
-        }
-        if group.long && !long {
-            for check in checks {
-                println!("test {}::{} ... SKIPPED (long: make test-long)", group.name, check.name);
-                tally.skipped += 1;
-            }
-            continue;
-        }
-        run(&group, &checks, &mut tally);
-    }
-    println!("\ne2e: {} passed, {} failed, {} skipped", tally.passed, tally.failed.len(), tally.skipped);
-    tally.failed.iter().for_each(|name| println!("  failed: {name}"));
-    if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-#[derive(Default)]
-struct Tally {
-    passed: usize,
-    skipped: usize,
-    failed: Vec<String>,
-}
-
-fn run(group: &Group, checks: &[&Check], tally: &mut Tally) {
-    println!("\nnetwork {} ({} members) starts", group.name, group.members);
-    let started = Instant::now();
-    let first = std::env::var("TORUS_E2E_PORT").map_or(18_000, |port| port.parse::<u16>().expect("a port"));
-    let start = || Devnet::start(group.name, group.members, first + group.port, group.keys);
-    let mut net = match catch_unwind(start) {
-        Ok(net) => net,
-        Err(_) => {
-            println!("network {} did not start", group.name);
-            tally.failed.extend(checks.iter().map(|check| format!("{}::{} (no network)", group.name, check.name)));
-            return;
-        }
-    };
-    println!("network {} is ready after {:.1} s", group.name, started.elapsed().as_secs_f32());
-    for check in checks {
-        let started = Instant::now();
-        let passed = catch_unwind(AssertUnwindSafe(|| (check.run)(&mut net))).is_ok();
-        let word = if passed { "ok" } else { "FAILED" };
-        println!("test {}::{} ... {word} ({:.1} s)", group.name, check.name, started.elapsed().as_secs_f32());
-        if passed {
-            tally.passed += 1;
-        } else {
-            tally.failed.push(format!("{}::{}", group.name, check.name));
-            // The next check starts from a network that is whole.
-            let _ = catch_unwind(AssertUnwindSafe(|| net.make_whole()));
-        }
-    }
 }

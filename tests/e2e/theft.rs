@@ -10,6 +10,7 @@ use sha3::{Digest, Keccak256};
 use crate::client::{VERIFIER, fresh_email, login};
 use crate::devnet::Devnet;
 use crate::rpc::{call, call_all};
+use crate::twins::{with_lax_base64, with_other_s};
 
 const ANY_S: &str = "devnet-any-s";
 const SUBJECT: &str = "devnet-subject";
@@ -113,13 +114,8 @@ pub(crate) fn the_twin_of_a_token_by_its_other_s_gets_nothing(net: &mut Devnet) 
 
 pub(crate) fn the_twin_of_a_token_in_lax_base64_gets_nothing(net: &mut Devnet) {
     let (email, token) = user(net, "ES256", "");
-    let (head, last) = token.split_at(token.len() - 1);
-    // 64 bytes leave four bits of the last digit unused.
-    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let value = digits.iter().position(|d| *d == last.as_bytes()[0]).expect("a digit");
-    let lax = format!("{head}{}", char::from(digits[value + 1]));
     let twins = [
-        lax,
+        with_lax_base64(&token),
         format!("{token}="),
         format!("{token}=="),
         format!(" {token}"),
@@ -249,21 +245,4 @@ pub(crate) fn a_token_that_nobody_signed_gets_nothing(net: &mut Devnet) {
     ] {
         assert_nothing(&attempt(net, &forged, VERIFIER, &email), &forged);
     }
-}
-
-/// The same token with n - s for s: ordinary ECDSA takes both.
-fn with_other_s(token: &str) -> String {
-    const ORDER: [u8; 32] = [
-        0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6,
-        0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
-    ];
-    let (signed, signature) = token.rsplit_once('.').expect("three parts");
-    let mut signature = URL_SAFE_NO_PAD.decode(signature).expect("base64");
-    let mut borrow = false;
-    for (digit, order) in signature[32..].iter_mut().zip(ORDER).rev() {
-        let (value, under) = order.overflowing_sub(*digit);
-        let (value, under_again) = value.overflowing_sub(u8::from(borrow));
-        (*digit, borrow) = (value, under || under_again);
-    }
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }

@@ -30,8 +30,11 @@ const endpoints = network.members.map((member) => member.endpoint);
 const indexes = network.members.map((member) => member.index);
 const nodePubs = network.members.map((member) => ({ X: member.pubkey.x, Y: member.pubkey.y }));
 
+// TORUS_CLIENT=torus-legacy or torus-newest takes that one alone.
+const only = process.env.TORUS_CLIENT;
 const clients = [
   {
+    package: "torus-legacy",
     name: `@toruslabs/torus.js ${require("torus-legacy/package.json").version}`,
     // The legacy network's name keeps hosted nonces out of the key: what the nodes hold is the user's key.
     make: () =>
@@ -53,6 +56,7 @@ const clients = [
     },
   },
   {
+    package: "torus-newest",
     name: `@toruslabs/torus.js ${require("torus-newest/package.json").version}`,
     make: () =>
       new Newest({
@@ -79,7 +83,7 @@ const clients = [
       return { address: key.oAuthKeyData.walletAddress ?? key.oAuthKeyData.evmAddress, privateKey: key.oAuthKeyData.privKey };
     },
   },
-];
+].filter((client) => !only || client.package === only);
 
 const fresh = () => `user-${randomBytes(6).toString("hex")}@example.com`;
 const users = new Map();
