@@ -1,5 +1,7 @@
 //! Votes and headers: three hostile nodes ask their vaults to vote for what they like, round after round.
 
+use std::ops::Range;
+
 use rand_chacha::ChaCha8Rng;
 use torus_ipc::{Deny, Request, Response, VoteRequest};
 use torus_statement::certificate::{CommitCertificate, SignedHeader};
@@ -11,6 +13,8 @@ use crate::siege::{Held, Siege, below, status};
 
 /// Rounds that are tried at one height.
 const ROUNDS: u32 = 12;
+/// Votes that a request shows, the newest first: below what it may bring.
+const EVIDENCE: usize = 200;
 
 /// A block on top of the newest certified one, as only a liar would propose it.
 pub(crate) fn made_up(siege: &Siege, held: &Held, state: Hash) -> Header {
@@ -50,17 +54,19 @@ pub(crate) fn certificate(header: &Header, round: u32, votes: &[SignedVote]) -> 
 }
 
 /// Presses for all of the blocks: in each round mostly for one of them, with other requests in between, for any round and
-/// any block; each with all votes that are known. Says which of the blocks were certified.
+/// any block; each with all votes that are known, to which those of earlier rounds belong. Says which of the blocks were
+/// certified.
 pub(crate) fn press(
     held: &mut Held,
     config: &EpochConfig,
     blocks: &[Header],
+    rounds: Range<u32>,
+    known: &mut Vec<SignedVote>,
     rng: &mut ChaCha8Rng,
 ) -> Vec<SignedHeader> {
     let height = blocks[0].height;
     let hashes: Vec<Option<Hash>> = blocks.iter().map(|block| Some(block.hash())).chain([None]).collect();
-    let mut known: Vec<SignedVote> = Vec::new();
-    for round in 0..ROUNDS {
+    for round in rounds.clone() {
         let favourite = hashes[below(rng, blocks.len())];
         for step in [Step::Prevote, Step::Precommit] {
             let mut order: Vec<usize> = (0..held.vaults.len()).collect();
@@ -68,11 +74,17 @@ pub(crate) fn press(
                 let mut asked = vec![(step, round, favourite)];
                 while below(rng, 3) == 0 {
                     let any = [Step::Prevote, Step::Precommit][below(rng, 2)];
-                    asked.insert(0, (any, below(rng, ROUNDS as usize) as u32, hashes[below(rng, hashes.len())]));
+                    asked.insert(0, (any, below(rng, rounds.end as usize) as u32, hashes[below(rng, hashes.len())]));
                 }
                 for (step, round, block) in asked {
-                    match held.vaults[at].ask(&ask(step, height, round, block, known.clone())) {
-                        Response::Vote(vote) if !known.contains(&vote) => known.push(vote),
+                    match held.vaults[at].ask(&ask(
+                        step,
+                        height,
+                        round,
+                        block,
+                        known.iter().take(EVIDENCE).cloned().collect(),
+                    )) {
+                        Response::Vote(vote) if !known.contains(&vote) => known.insert(0, vote),
                         Response::Vote(_) | Response::Denied(Deny::Evidence) => {}
                         other => panic!("{other:?}"),
                     }
@@ -80,8 +92,8 @@ pub(crate) fn press(
             }
         }
     }
-    let all = blocks.iter().flat_map(|block| (0..ROUNDS).map(move |round| (block, round)));
-    all.map(|(block, round)| certificate(block, round, &known)).filter(|signed| signed.verify(config).is_ok()).collect()
+    let all = blocks.iter().flat_map(|block| (0..rounds.end).map(move |round| (block, round)));
+    all.map(|(block, round)| certificate(block, round, known)).filter(|signed| signed.verify(config).is_ok()).collect()
 }
 
 pub(crate) fn three_hostile_nodes_certify_no_block_and_get_no_second_vote(siege: &mut Siege) {
@@ -124,7 +136,8 @@ pub(crate) fn three_hostile_nodes_certify_no_block_and_get_no_second_vote(siege:
         assert!(matches!(&precommit, Response::Vote(signed) if signed.vote.block != Some(b.hash())), "{precommit:?}");
     }
     let mut rng = siege.rng("votes");
-    assert_eq!(press(&mut held, &config, &blocks, &mut rng), Vec::new());
+    let certified = press(&mut held, &config, &blocks, 0..ROUNDS, &mut Vec::new(), &mut rng);
+    assert_eq!(certified, Vec::new());
     assert!(siege.loot.borrow().votes() > before + 5, "the vaults did not vote at all");
 
     // What three precommits make of a header moves no vault.

@@ -287,6 +287,8 @@ impl Node {
                 Ok(0) => return None,
                 Ok(len) => self.assembler.push(&buffer[..len]),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                // A read with a deadline ends so when the machine itself was paused.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error}"),
             }
         }
