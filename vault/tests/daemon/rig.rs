@@ -204,9 +204,14 @@ impl Running {
 
     /// Sets the most descriptors that the process may have open.
     pub(crate) fn descriptors(&self, most: usize) {
+        self.limit("nofile", most as u64);
+    }
+
+    /// Sets a limit of the process, which may be widened again.
+    pub(crate) fn limit(&self, resource: &str, most: u64) {
         let pid = self.child.id().to_string();
         let mut set = Command::new("prlimit");
-        set.args(["--pid", &pid, &format!("--nofile={most}:")]);
+        set.args(["--pid", &pid, &format!("--{resource}={most}:")]);
         if own_uid() == 0 {
             // Root without every capability may set only its own: as the vault's user it may.
             set.uid(SERVANT).gid(SERVANT);
@@ -309,16 +314,16 @@ pub(crate) fn until<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T
     }
 }
 
-pub(crate) fn own_uid() -> u32 {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").unwrap().uid()
-}
-
 /// SoftHSM, where SOFTHSM2_MODULE or the distribution puts it.
 fn module() -> PathBuf {
     let named = std::env::var_os("SOFTHSM2_MODULE").map(PathBuf::from);
     let found = || MODULES.iter().map(PathBuf::from).find(|module| module.exists());
     named.or_else(found).expect("these tests need SoftHSM: make deps")
+}
+
+pub(crate) fn own_uid() -> u32 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").unwrap().uid()
 }
 
 fn private(path: &Path, text: &str) {
