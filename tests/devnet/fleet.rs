@@ -1,6 +1,6 @@
 //! All members of a running devnet, started and stopped one by one or together.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +11,6 @@ use crate::plan::Layout;
 use crate::process::{Role, alive, listen};
 use crate::supervisor::{Daemon, End, ExtraEnv};
 use crate::{Result, Trouble};
-
-/// Where Debian's package libfaketime puts the library that gives one process another clock.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 /// The members of a devnet.
 pub struct Fleet {
@@ -140,18 +137,24 @@ impl Fleet {
 
 /// The variables that put a process's clock `offset` away from the machine's.
 pub fn clock_off_by(offset: i64) -> Result<ExtraEnv> {
-    if !Path::new(FAKETIME).exists() {
-        return Err(Trouble::Refused(format!("{FAKETIME} is missing: run `make deps`")));
-    }
+    let missing = || Trouble::Refused("libfaketime is missing: run `make deps-test`".to_owned());
+    let library = faketime().ok_or_else(missing)?;
     let off = Duration::from_secs(offset.unsigned_abs()).as_secs();
     let sign = if offset < 0 { '-' } else { '+' };
     Ok(vec![
-        ("LD_PRELOAD".to_owned(), FAKETIME.into()),
+        ("LD_PRELOAD".to_owned(), library.into()),
         ("FAKETIME".to_owned(), format!("{sign}{off}s").into()),
         // Timeouts run on the monotonic clock, which a wrong wall clock does not touch.
         ("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".into()),
         ("DONT_FAKE_MONOTONIC".to_owned(), "1".into()),
     ])
+}
+
+/// The library that gives one process another clock, where Debian's package libfaketime and others put it.
+fn faketime() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+    let folders = folders.chain(["/usr/lib".into(), "/usr/lib64".into()]);
+    folders.map(|folder| folder.join("faketime/libfaketime.so.1")).find(|library| library.exists())
 }
 
 async fn join<F: Future<Output = ()>>(futures: Vec<F>) {

@@ -38,3 +38,32 @@ pub(crate) fn names_that_differ_in_case_are_one_user(net: &mut Devnet) {
     let upper = login(net, &email.to_uppercase());
     assert_eq!(lower.address, upper.address);
 }
+
+/// Of a login, of refused ones, and of everything that the checks before this one asked of the members.
+pub(crate) fn no_log_of_a_member_holds_a_token_or_a_user(net: &mut Devnet) {
+    let (email, stranger) = (fresh_email("erin"), fresh_email("mallory"));
+    let token = net.mint("ES256", &email, "");
+    let log_in = |token: &str| torus(net, &["login", "--verifier", VERIFIER, "--token", token, "--json"]);
+    log_in(&token).expect("a login");
+    // The same text again under another key, and a text that nobody signed.
+    assert!(log_in(&token).is_err());
+    let unsigned = format!("{}AAAA", &token[..token.len() - 4]);
+    assert!(log_in(&unsigned).is_err());
+    assert!(torus(net, &["lookup", "--verifier", VERIFIER, "--id", &stranger, "--json"]).is_err());
+
+    let mut secrets: Vec<&str> = token.split('.').collect();
+    // What every token and every session token begins with, and every user's id ends with.
+    secrets.extend([&email[..], &stranger, "@example.com", "%40example.com", "eyJhbGciOi", "eyJ0eXAiOi", "eyJleHAiOi"]);
+    let network = net.network();
+    for member in network["members"].as_array().expect("members") {
+        for role in ["node", "vault"] {
+            let path = member["logs"][role].as_str().expect("a log");
+            let log = std::fs::read(path).expect("a log that can be read");
+            assert!(log.windows(7).any(|part| part == b"serving"), "{path} is no log");
+            for secret in &secrets {
+                let found = log.windows(secret.len()).any(|part| part.eq_ignore_ascii_case(secret.as_bytes()));
+                assert!(!found, "{path} holds {secret}");
+            }
+        }
+    }
+}

@@ -72,6 +72,7 @@ fn groups() -> Vec<Group<Devnet>> {
                 theft::old_and_future_tokens_get_nothing,
                 theft::a_token_that_nobody_signed_gets_nothing,
                 js::the_npm_clients_log_new_users_in_and_agree_with_ours,
+                logins::no_log_of_a_member_holds_a_token_or_a_user,
                 audit::the_heads_of_all_audit_logs_reach_every_member,
                 audit::a_copy_of_a_running_vaults_log_is_proven_against_the_head_that_a_peer_holds,
                 faults::a_login_needs_no_member_that_is_down,

@@ -15,6 +15,8 @@ pub mod consensus;
 pub mod daemon;
 pub mod door;
 pub mod keygen;
+#[cfg(test)]
+mod known;
 pub mod log;
 pub mod logins;
 pub mod operator;

@@ -19,7 +19,7 @@ pub(super) fn compare(daemon: &Daemon, role: Role) {
 #[tokio::test(flavor = "current_thread")]
 async fn the_kernel_enforces_the_policies_instruction_by_instruction() {
     if own_uid() != 0 {
-        println!("SKIPPED: only root may read the filters of another process");
+        super::skipped("only root may read the filters of another process");
         return;
     }
     let plain = pair(2).await;

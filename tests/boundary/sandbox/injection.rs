@@ -48,17 +48,17 @@ async fn dies(mut daemon: Daemon, call: Call) {
     assert_eq!(daemon.ended().await.signal(), Some(libc::SIGSYS), "{}", call.0);
 }
 
-fn skipped() -> bool {
-    let skipped = own_uid() != 0;
-    if skipped {
-        println!("SKIPPED: only root may put calls into a process that is not dumpable");
+fn may_inject() -> bool {
+    let root = own_uid() == 0;
+    if !root {
+        super::skipped("only root may put calls into a process that is not dumpable");
     }
-    skipped
+    root
 }
 
 #[tokio::test(flavor = "current_thread")]
 async fn forbidden_calls_put_into_the_running_vault_kill_it() {
-    if skipped() {
+    if !may_inject() {
         return;
     }
     for call in calls().into_iter().chain([("a TCP socket", libc::SYS_socket, [Some(2), Some(1), Some(0), Some(0)])]) {
@@ -68,7 +68,7 @@ async fn forbidden_calls_put_into_the_running_vault_kill_it() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn forbidden_calls_put_into_the_running_node_kill_it() {
-    if skipped() {
+    if !may_inject() {
         return;
     }
     let open: Call = ("openat", libc::SYS_openat, [Some(libc::AT_FDCWD as u64), None, Some(0), Some(0)]);
@@ -79,7 +79,7 @@ async fn forbidden_calls_put_into_the_running_node_kill_it() {
 
 #[tokio::test(flavor = "current_thread")]
 async fn a_daemon_that_answered_a_harmless_call_goes_on_serving() {
-    if skipped() {
+    if !may_inject() {
         return;
     }
     let pair = pair(5).await;

@@ -59,7 +59,7 @@ fn check(daemon: &Daemon, descriptors_wanted: &[&str]) {
         let wanted: BTreeSet<String> = descriptors_wanted.iter().map(|name| (*name).to_owned()).collect();
         assert_eq!(descriptors(daemon), wanted);
     } else {
-        println!("SKIPPED in part: maps and descriptors are root's to read");
+        super::skipped("(in part) maps and descriptors are root's to read");
         assert!(fs::read_to_string(format!("{root}/maps")).is_err(), "it is dumpable");
     }
 }

@@ -396,3 +396,17 @@ fn bound(attempt: EpochAttempt, aad: &[u8]) -> Result<Vec<u8>, DeviceError> {
     bytes.extend(aad);
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_key_is_bound_to_known_bytes() {
+        let bytes = bound(EpochAttempt { epoch: 3, attempt: 1 }, b"the caller's").unwrap();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let known = include_str!("../../../tests/vectors/vault.txt");
+        let line = format!("{hex} data key AAD in the device");
+        assert!(known.lines().any(|known| known == line), "not in vault.txt:\n{line}");
+    }
+}

@@ -84,8 +84,12 @@ impl Claim<'_> {
 fn challenge(seed: &Digest, key: u32) -> Option<Scalar> {
     let digest = Sha256::new().chain_update(b"torus/opening-challenge/v1\0").chain_update(seed);
     let digest = digest.chain_update(key.to_be_bytes()).finalize();
-    let (low, _) = digest.split_first_chunk::<16>()?;
-    let value = u128::from_be_bytes(*low);
+    nonzero(digest.first_chunk()?)
+}
+
+/// A challenge of zero would leave its key out of the proof.
+fn nonzero(bytes: &[u8; 16]) -> Option<Scalar> {
+    let value = u128::from_be_bytes(*bytes);
     (value != 0).then(|| Scalar::from(value))
 }
 
@@ -123,5 +127,32 @@ impl BatchProof {
         let first = ProjectivePoint::GENERATOR * self.u1 + shares;
         let second = second_generator() * self.u2 + blinded - shares;
         first == self.t1.projective() && second == self.t2.projective()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_of_zero_is_refused() {
+        assert_eq!(nonzero(&[0; 16]), None);
+        assert_eq!(nonzero(&1u128.to_be_bytes()), Some(Scalar::ONE));
+        for byte in 0..16 {
+            let mut bytes = [0; 16];
+            bytes[byte] = 1;
+            assert_eq!(nonzero(&bytes), Some(Scalar::from(u128::from_be_bytes(bytes))), "every byte counts");
+        }
+    }
+
+    #[test]
+    fn a_challenge_is_the_first_half_of_its_hash() {
+        let hash = |key: u32| {
+            let text = [b"torus/opening-challenge/v1\0".as_slice(), &[7; 32], &key.to_be_bytes()].concat();
+            Sha256::digest(text)
+        };
+        for key in [0, 1, 0x0102_0304] {
+            assert_eq!(challenge(&[7; 32], key), nonzero(hash(key).first_chunk().unwrap()));
+        }
     }
 }

@@ -87,3 +87,13 @@ fn read(bytes: &[u8]) -> Result<SealedSubjects, Malformed> {
 fn aad(network: &NetworkName) -> Vec<u8> {
     [b"torus/audit-subjects/v1\0", network.as_str().as_bytes()].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sealed_key_is_bound_to_known_bytes() {
+        crate::known::is_known("audit subjects AAD", &aad(&NetworkName::new("testnet").unwrap()));
+    }
+}

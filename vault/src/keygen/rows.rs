@@ -91,7 +91,7 @@ fn parse(record: &[u8]) -> Result<Stored<'_>, Malformed> {
 }
 
 /// Binds rows to network, epoch, config, batch, attempt, dealer and the matrix that they open.
-fn rows_aad(config: &EpochConfig, attempt: Attempt, dealer: Index, digest: &Hash) -> Vec<u8> {
+pub(super) fn rows_aad(config: &EpochConfig, attempt: Attempt, dealer: Index, digest: &Hash) -> Vec<u8> {
     let mut w = Writer::default();
     w.raw(b"torus/rows/v1\0").raw(&attempt.session(config)).index(dealer).raw(digest);
     w.into_bytes()

@@ -12,9 +12,13 @@ use torus_statement::config::{BadConfig, Buffer, Endpoint, KeyPart, Member, chai
 use torus_statement::dkg::{Attempt, CertifiedDealing, Dealing, published_digest, quorum_signed};
 use torus_statement::envelope::{Envelope, Kind, Label, Session};
 use torus_statement::keycert::{MemberKeys, Residency};
+use torus_statement::policy::IssuerPublicKey;
 use torus_statement::receipt::{BadReceipt, Receipt, SignedReceipt};
-use torus_statement::state::{Assignment, AuditEntry, BatchEntry, KeyEntry, MemberEntry, Phase, Supply};
-use torus_statement::text::{NetworkName, VerifierName};
+use torus_statement::registry::Domain;
+use torus_statement::session::SessionToken;
+use torus_statement::state::{Assignment, AuditEntry, BatchEntry, KeyEntry, MemberEntry, Phase, Proven, Supply, key};
+use torus_statement::text::{NetworkName, VerifierId, VerifierName};
+use torus_statement::vote::Proposal;
 use torus_statement::*;
 
 fn signing_key(seed: u8) -> SigningKey {
@@ -286,29 +290,96 @@ fn a_session_key_is_bound_to_both_ends_and_the_config() {
     assert!(!Session { config: [0; 32], ..session }.verifies(&config));
 }
 
+/// With an issuer's key of each algorithm.
+fn verifier() -> Verifier {
+    let issuer = |id: &str, key| IssuerKey { id: id.into(), key };
+    Verifier {
+        name: VerifierName::new("demo").unwrap(),
+        policy: Policy {
+            issuer: "https://issuer.example".into(),
+            audiences: vec!["app".into(), "web".into()],
+            id_claim: "email".into(),
+            lowercase_id: true,
+            max_age: 600,
+            low_s: false,
+        },
+        keys: vec![
+            issuer("", IssuerPublicKey::Rs256 { n: vec![0x81; 256], e: vec![1, 0, 1] }),
+            issuer("b", IssuerPublicKey::Es256([2; 64])),
+            issuer("c", IssuerPublicKey::EdDsa([3; 32])),
+        ],
+    }
+}
+
 /// One value of every format, and what its encoding hashes to: a change of bytes is a change of version.
 #[test]
 fn the_formats_bytes_are_final() {
     let config = config();
     let signature = sign(&signing_key(1), b"vector");
-    let one = Index::new(1).unwrap();
+    let (one, two) = (Index::new(1).unwrap(), Index::new(2).unwrap());
     let point = public(&signing_key(1));
     let attempt = Attempt { batch: 7, attempt: 2 };
     let dealing = Dealing { dealer: one, digest: [5; 32] };
-    let session =
-        Session { config: [3; 32], sender: one, receiver: Index::new(2).unwrap(), ephemeral: point, signature };
+    let session = Session { config: [3; 32], sender: one, receiver: two, ephemeral: point, signature };
     let label = Label { attempt, kind: Kind::Echo, dealing };
     let body = |body| Transaction { config: [3; 32], sender: one, sequence: 9, body, signature: [4; 64] };
     let batch = |phase| BatchEntry { attempt: 2, keys: 16, height: 5, time: 6, phase };
     let vote = Vote { step: Step::Prevote, height: 4, round: 1, block: Some([2; 32]) };
     let head = AuditHead { start: 3, count: 40, link: [6; 32], time: 7 };
     let head = SignedAuditHead { head, signature };
+    let certified = certify(&config, header(&config, 3), &[1, 2, 3, 4]);
+    let ack = body(Body::Ack { attempt, signature });
+    let block = Block { header: header(&config, 3), transactions: vec![ack.clone()] };
+    let network = NetworkFile { config: config.clone(), verifiers: vec![verifier()] };
+    let demo = VerifierName::new("demo").unwrap();
+    let user = VerifierId::new("a\"b\\c@example.org").unwrap();
+    let token = SessionToken { expires: 1_700_000_600, temporary: &point, verifier: &demo, id: &user };
+    let assignment = Assignment { keys: vec![dkg::KeyIndex::new(7, 3).unwrap()], time: 5 };
+    let proven = Proven { value: assignment.clone(), proof: MerkleProof { siblings: vec![[1; 32], [2; 32]] } };
+    let receipt = Receipt {
+        token: [1; 32],
+        temporary: point,
+        verifier: demo.clone(),
+        time: 1_700_000_000,
+        network: config.committee().network.clone(),
+        epoch: 1,
+        member: two,
+        not_before: 1_699_999_990,
+    };
+    let proposal = |polka_round| Proposal { height: 4, round: 1, block: [2; 32], polka_round };
+    let labels = [Kind::Send, Kind::Echo, Kind::Ready, Kind::Need, Kind::Matrix, Kind::Points, Kind::Vector];
+    let labels = labels.map(|kind| Label { attempt, kind, dealing }.to_bytes()).concat();
+    let place = key::user(&user);
+    let places = [
+        place,
+        key::assignment(&demo, &place),
+        key::key(assignment.keys[0]),
+        key::verifier(&demo),
+        key::batch(7),
+        key::supply(),
+        key::member(two),
+        key::audit(two),
+        key::verifier_allowance(&demo),
+    ];
+    let member = &config.keys().certificates[1];
+    let hashes = [
+        config.committee().chain,
+        config.hash(),
+        block.header.hash(),
+        transactions_root(&block.transactions),
+        ack.hash(),
+        network.hash(),
+        member.keys.fingerprint(),
+        attempt.session(&config),
+        published_digest(&[1]),
+        receipt::reserved(&[1; 32]),
+    ];
     let formats: Vec<(&str, Vec<u8>)> = vec![
         ("config", config.to_bytes()),
         ("header", header(&config, 3).to_bytes()),
         ("vote", vote.preimage(&config)),
         ("nil vote", Vote { block: None, ..vote }.preimage(&config)),
-        ("envelope", Envelope { session, counter: 8, label, ciphertext: vec![1, 2, 3] }.to_bytes()),
+        ("envelope", Envelope { session: session.clone(), counter: 8, label, ciphertext: vec![1, 2, 3] }.to_bytes()),
         ("assign", body(Body::Assign { verifier: VerifierName::new("demo").unwrap(), user: [6; 32] }).to_bytes()),
         (
             "propose",
@@ -319,7 +390,7 @@ fn the_formats_bytes_are_final() {
             .to_bytes(),
         ),
         ("keys", body(Body::Keys { attempt, published: vec![1], signatures: vec![(one, signature)] }).to_bytes()),
-        ("ack", body(Body::Ack { attempt, signature }).to_bytes()),
+        ("ack", ack.to_bytes()),
         ("audit head", body(Body::AuditHead(head)).to_bytes()),
         ("audit head preimage", head.head.preimage(&config.committee().chain, one)),
         ("audit entry", AuditEntry { newest: head, contradiction: None }.to_bytes()),
@@ -327,14 +398,46 @@ fn the_formats_bytes_are_final() {
         ("ready preimage", attempt.ready(&config, &dealing)),
         ("keys preimage", attempt.keys(&config, &[8; 32])),
         ("ack preimage", attempt.ack(&config, &[8; 32])),
-        ("assignment", Assignment { keys: vec![dkg::KeyIndex::new(7, 3).unwrap()], time: 5 }.to_bytes()),
+        ("assignment", assignment.to_bytes()),
         ("key entry", KeyEntry { public: point, commitments: vec![point; 5] }.to_bytes()),
         ("open batch", batch(Phase::Open).to_bytes()),
         ("qualified batch", batch(Phase::Qualified { dealings: vec![dealing], time: 3 }).to_bytes()),
         ("published batch", batch(Phase::Published { digest: [8; 32], acks: 3 }).to_bytes()),
         ("supply", Supply { next_batch: 2, pending: vec![1], available: vec![(0, 3, 16)], assigned: 3 }.to_bytes()),
         ("member", MemberEntry::default().to_bytes()),
+        ("commit certificate", certified.certificate.to_bytes()),
+        ("certified header", certified.to_bytes()),
+        ("block", block.to_bytes()),
+        ("network file", network.to_bytes()),
+        ("verifier", verifier().to_bytes()),
+        ("key certificate", member.to_bytes()),
+        ("key certificate preimage", member.keys.preimage()),
+        ("transaction preimage", Transaction::preimage(&[3; 32], one, 9, &ack.body)),
+        ("signed vote", SignedVote { vote, voter: two, signature }.to_bytes()),
+        ("proposal preimage", proposal(None).preimage(&config)),
+        ("proposal preimage after a polka", proposal(Some(0)).preimage(&config)),
+        ("proof of validator preimage", vote::proof_of_validator(&[2; 33], &[9; 38])),
+        ("Merkle proof", proven.proof.to_bytes()),
+        ("proven assignment", proven.to_bytes()),
+        ("Merkle leaf and inner node", [merkle::leaf(&[1; 32], b"value"), merkle::inner(&[1; 32], &[2; 32])].concat()),
+        ("places in the state", places.concat()),
+        ("receipt", receipt.text().into_bytes()),
+        ("session token", token.text().into_bytes()),
+        ("envelope session preimage", Session::preimage(&config, one, two, &point)),
+        ("envelope SharedInfo", session.shared_info(&config, &public(&signing_key(52)))),
+        ("envelope AAD", Envelope::header(&session, 8, &label)),
+        ("envelope nonce", Envelope::nonce(0x0102_0304_0506_0708).to_vec()),
+        ("envelope labels of every kind", labels),
+        ("data key AAD of shares", record::data_key_aad(&config, &attempt, record::Sealed::Shares)),
+        ("data key AAD of rows", record::data_key_aad(&config, &attempt, record::Sealed::Rows { dealer: 2 })),
+        ("share AAD", record::share_aad(&config, assignment.keys[0], &point)),
+        ("share nonce", record::share_nonce(0x0102).to_vec()),
+        ("hashes that name things", hashes.concat()),
     ];
+    // The contract has no statement yet.
+    for domain in Domain::ALL.into_iter().filter(|domain| *domain != Domain::Contract) {
+        assert!(formats.iter().any(|(_, bytes)| bytes.starts_with(domain.prefix())), "no row holds a {domain:?}");
+    }
     let listed: String =
         formats.iter().map(|(name, bytes)| format!("{} {name}\n", receipt::hex(&sha256("", &[bytes])))).collect();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/formats.txt");
@@ -357,7 +460,14 @@ fn the_formats_bytes_are_final() {
     round(&batch(Phase::Qualified { dealings: vec![dealing], time: 3 }));
     round(&body(Body::Ack { attempt, signature }));
     round(&AuditEntry { newest: head, contradiction: Some(head) });
-    round(&certify(&config, header(&config, 3), &[1, 2, 3, 4]));
+    round(&certified);
+    round(&certified.certificate);
+    round(&block);
+    round(&network);
+    round(&proven);
+    round(member);
+    round(&SignedVote { vote, voter: two, signature });
+    assert_eq!(Receipt::parse(&receipt.text()), Some(receipt));
 }
 
 proptest! {

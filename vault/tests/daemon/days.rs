@@ -1,5 +1,6 @@
 //! A vault whose clock runs: what its libraries do once in hours happens within the test.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use torus_ipc::{Request, Response};
@@ -7,17 +8,23 @@ use torus_ipc::{Request, Response};
 use crate::network::Network;
 use crate::rig::{Rig, until};
 
-/// Where Debian's package libfaketime puts the library that gives one process another clock.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 /// An hour a second: OpenSSL's generators reseed after an hour at the latest, by a system call that nothing else makes.
 const RUN: Duration = Duration::from_secs(6);
 
+/// The library that gives one process another clock, where Debian's package libfaketime and others put it.
+fn faketime() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+    let folders = folders.chain(["/usr/lib".into(), "/usr/lib64".into()]);
+    folders.map(|folder| folder.join("faketime/libfaketime.so.1")).find(|library| library.exists())
+}
+
 #[test]
 fn a_vault_whose_clock_runs_for_days_still_signs() {
-    assert!(std::path::Path::new(FAKETIME).exists(), "faketime is missing: make deps-test");
+    let library = faketime().expect("faketime is missing: make deps-test");
     let (rig, own) = Rig::made();
     let network = Network::found(&rig, own);
-    let faster = format!("export LD_PRELOAD={FAKETIME} FAKETIME='+0 x36000' DONT_FAKE_MONOTONIC=1;");
+    let library = library.display();
+    let faster = format!("export LD_PRELOAD={library} FAKETIME='+0 x36000' DONT_FAKE_MONOTONIC=1;");
     let vault = rig.start_after(&faster, &network.file.hash(), None);
     let (mut node, _) = vault.node();
     let (started, mut signed) = (Instant::now(), 0);

@@ -6,6 +6,7 @@ mod bench;
 mod commits;
 mod days;
 mod door;
+mod full;
 mod gate;
 mod network;
 mod reveals;

@@ -23,9 +23,13 @@ use crate::network::{ISSUER, Network, TIMES, now};
 use crate::rig::{Node, Rig, VAULT};
 
 pub(crate) fn token(issuer: &ring::signature::Ed25519KeyPair, issued: u64, audience: &str) -> String {
+    token_of(issuer, "Alice@example.com", issued, audience)
+}
+
+pub(crate) fn token_of(issuer: &ring::signature::Ed25519KeyPair, email: &str, issued: u64, audience: &str) -> String {
     let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
     let claims = format!(
-        r#"{{"iss":"{ISSUER}","aud":"{audience}","email":"Alice@example.com","email_verified":true,"iat":{issued},"exp":{}}}"#,
+        r#"{{"iss":"{ISSUER}","aud":"{audience}","email":"{email}","email_verified":true,"iat":{issued},"exp":{}}}"#,
         issued + 600
     );
     let signed = format!("{}.{}", part(r#"{"alg":"EdDSA","kid":"1","typ":"JWT"}"#), part(&claims));

@@ -16,7 +16,12 @@ use torus_statement::receipt::hex;
 use torus_statement::{Hash, KeyCertificate};
 
 pub(crate) const VAULT: &str = env!("CARGO_BIN_EXE_torus-vault");
-const MODULES: [&str; 2] = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"];
+/// Where Debian and others install SoftHSM.
+const MODULES: [&str; 3] = [
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib64/libsofthsm2.so",
+];
 
 /// A user and group that nobody else is: numbers that systemd's list of ranges leaves unused.
 const SERVANT: u32 = 61_000;
@@ -92,9 +97,8 @@ impl Rig {
     }
 
     pub(crate) fn command_of(&self, verb: &[&str]) -> Command {
-        let module = MODULES.iter().find(|module| Path::new(module).exists()).expect("Debian's softhsm2 is installed");
         let mut command = Command::new(VAULT);
-        command.env("SOFTHSM2_CONF", self.path("softhsm.conf")).args(verb).args(["--module", module]);
+        command.env("SOFTHSM2_CONF", self.path("softhsm.conf")).args(verb).arg("--module").arg(module());
         command.args(["--token-label", "member-1", "--pin-file"]).arg(self.path("pin"));
         command.arg("--data").arg(self.path("data"));
         command
@@ -200,9 +204,14 @@ impl Running {
 
     /// Sets the most descriptors that the process may have open.
     pub(crate) fn descriptors(&self, most: usize) {
+        self.limit("nofile", most as u64);
+    }
+
+    /// Sets a limit of the process, which may be widened again.
+    pub(crate) fn limit(&self, resource: &str, most: u64) {
         let pid = self.child.id().to_string();
         let mut set = Command::new("prlimit");
-        set.args(["--pid", &pid, &format!("--nofile={most}:")]);
+        set.args(["--pid", &pid, &format!("--{resource}={most}:")]);
         if own_uid() == 0 {
             // Root without every capability may set only its own: as the vault's user it may.
             set.uid(SERVANT).gid(SERVANT);
@@ -305,6 +314,13 @@ pub(crate) fn until<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T
         assert!(began.elapsed() < limit, "not within {limit:?}");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// SoftHSM, where SOFTHSM2_MODULE or the distribution puts it.
+fn module() -> PathBuf {
+    let named = std::env::var_os("SOFTHSM2_MODULE").map(PathBuf::from);
+    let found = || MODULES.iter().map(PathBuf::from).find(|module| module.exists());
+    named.or_else(found).expect("these tests need SoftHSM: make deps")
 }
 
 pub(crate) fn own_uid() -> u32 {

@@ -1,7 +1,7 @@
 //! Five vaults, no node: this process carries envelopes and keeps the log. They generate keys, and a user gets his.
 
 use base64::Engine as _;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use aes::Aes256;
 use cbc::cipher::block_padding::Pkcs7;
@@ -16,7 +16,7 @@ use torus_ipc::{CommitReceipt, Deny, Ecies, LoginProof, Lookup, Progress, Reques
 use torus_sharing::PublishedKeys;
 use torus_statement::certificate::{CommitCertificate, SignedHeader};
 use torus_statement::codec::Wire;
-use torus_statement::dkg::{Dealing, KeyIndex, published_digest, quorum_signed};
+use torus_statement::dkg::{Attempt, Dealing, KeyIndex, published_digest, quorum_signed};
 use torus_statement::envelope::Envelope;
 use torus_statement::receipt::SignedReceipt;
 use torus_statement::state::{Assignment, BatchEntry, KeyEntry, Phase, Proven, key};
@@ -31,26 +31,51 @@ use crate::reveals::{prove, root, token};
 use crate::rig::{Node, Rig, Running};
 
 /// The network that this process plays, and what it has seen.
-struct World {
-    file: NetworkFile,
-    rigs: Vec<Rig>,
-    vaults: Vec<Option<(Running, Node)>>,
+pub(crate) struct World {
+    pub(crate) file: NetworkFile,
+    pub(crate) rigs: Vec<Rig>,
+    pub(crate) vaults: Vec<Option<(Running, Node)>>,
     parent: Hash,
-    height: u64,
+    pub(crate) height: u64,
     readies: BTreeMap<(u8, Hash), Vec<(Index, Signature)>>,
-    keys: BTreeMap<Vec<u8>, Vec<(Index, Signature)>>,
-    acks: usize,
+    pub(crate) keys: BTreeMap<Vec<u8>, Vec<(Index, Signature)>>,
+    /// Batch and place of the vault.
+    pub(crate) acks: BTreeSet<(u64, usize)>,
+    /// A vault that may say that it cannot store, and how often it said so of key generation.
+    pub(crate) full: Option<usize>,
+    pub(crate) refused: usize,
+    /// The last vote of each vault.
+    cast: BTreeMap<usize, SignedVote>,
+    newest: Option<SignedHeader>,
 }
 
-type Leaves = Vec<(Hash, Vec<u8>)>;
+pub(crate) type Leaves = Vec<(Hash, Vec<u8>)>;
 
 impl World {
     fn found() -> (Self, ring::signature::Ed25519KeyPair) {
+        Self::found_with(|_| ())
+    }
+
+    /// After something was done with the vaults that are made and do not run yet.
+    pub(crate) fn found_with(prepare: impl FnOnce(&[Rig])) -> (Self, ring::signature::Ed25519KeyPair) {
         let (rigs, certificates): (Vec<Rig>, Vec<_>) = (1..=5).map(Rig::made_as).unzip();
+        prepare(&rigs);
         let (file, issuer) = file(certificates, now());
         let parent = file.config.committee().chain;
-        let (readies, keys) = (BTreeMap::new(), BTreeMap::new());
-        let mut world = Self { file, rigs, vaults: Vec::new(), parent, height: 0, readies, keys, acks: 0 };
+        let mut world = Self {
+            file,
+            rigs,
+            vaults: Vec::new(),
+            parent,
+            height: 0,
+            readies: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            acks: BTreeSet::new(),
+            full: None,
+            refused: 0,
+            cast: BTreeMap::new(),
+            newest: None,
+        };
         for rig in &world.rigs {
             std::fs::write(rig.path("network.torus"), world.file.to_bytes()).unwrap();
         }
@@ -59,7 +84,7 @@ impl World {
     }
 
     /// The receipts of all that run.
-    fn commit(&mut self, commit: &Request) -> Vec<SignedReceipt> {
+    pub(crate) fn commit(&mut self, commit: &Request) -> Vec<SignedReceipt> {
         let receipt = |response| match response {
             Response::Receipt(CommitReceipt { data, signature }) => {
                 SignedReceipt { data, signature: Signature::from_bytes(signature[..64].try_into().unwrap()).unwrap() }
@@ -69,22 +94,22 @@ impl World {
         self.up().into_iter().map(|at| receipt(self.node(at).ask(commit))).collect()
     }
 
-    fn start(&self, at: usize) -> (Running, Node) {
+    pub(crate) fn start(&self, at: usize) -> (Running, Node) {
         let vault = self.rigs[at].start_with(&["--limits", "key=1"], &self.file.hash());
         let (node, _) = vault.node();
         (vault, node)
     }
 
-    fn node(&mut self, at: usize) -> &mut Node {
+    pub(crate) fn node(&mut self, at: usize) -> &mut Node {
         &mut self.vaults[at].as_mut().unwrap().1
     }
 
-    fn up(&self) -> Vec<usize> {
+    pub(crate) fn up(&self) -> Vec<usize> {
         (0..5).filter(|at| self.vaults[*at].is_some()).collect()
     }
 
     /// A block that the vaults that are up vote for and decide.
-    fn block(&mut self, state: &Leaves) -> SignedHeader {
+    pub(crate) fn block(&mut self, state: &Leaves) -> SignedHeader {
         let config = self.file.config.hash();
         self.height += 1;
         let header = Header {
@@ -106,27 +131,48 @@ impl World {
         let signed = SignedHeader { header, certificate: CommitCertificate { round: 0, signatures } };
         signed.verify(&self.file.config).unwrap();
         for at in self.up() {
-            assert_eq!(self.node(at).ask(&Request::Advance(Box::new(signed.clone()))), Response::Done);
+            let answer = self.node(at).ask(&Request::Advance(Box::new(signed.clone())));
+            assert!(answer == Response::Done || self.is_full(at, &answer), "{answer:?}");
         }
+        self.newest = Some(signed.clone());
         signed
+    }
+
+    /// Shows a vault the newest header.
+    pub(crate) fn catch_up(&mut self, at: usize) {
+        let newest = self.newest.clone().unwrap();
+        assert_eq!(self.node(at).ask(&Request::Advance(Box::new(newest))), Response::Done);
+    }
+
+    /// Forgets what was said of earlier batches but who acknowledged them.
+    pub(crate) fn forget(&mut self) {
+        self.readies.clear();
+        self.keys.clear();
     }
 
     fn votes(&mut self, step: Step, header: &Header, evidence: &[SignedVote]) -> Vec<SignedVote> {
         let vote = Vote { step, height: header.height, round: 0, block: Some(header.hash()) };
         let request = Request::SignVote(VoteRequest { vote, evidence: evidence.to_vec() });
-        let up = self.up();
-        up.into_iter()
-            .map(|at| match self.node(at).ask(&request) {
-                Response::Vote(signed) if signed.vote == vote => signed,
-                other => panic!("{other:?}"),
-            })
-            .collect()
+        for at in self.up() {
+            match self.node(at).ask(&request) {
+                Response::Vote(signed) if signed.vote == vote => drop(self.cast.insert(at, signed)),
+                // It could not store the header before.
+                Response::Denied(Deny::Height) if self.full == Some(at) => {}
+                other => assert!(self.is_full(at, &other), "{other:?}"),
+            }
+        }
+        self.cast.values().filter(|signed| signed.vote == vote).cloned().collect()
+    }
+
+    fn is_full(&self, at: usize, answer: &Response) -> bool {
+        self.full == Some(at) && *answer == Response::Denied(Deny::Store)
     }
 
     /// Shows a batch's state to all vaults that are up, and carries what they say until nothing is left to carry.
-    fn batch(&mut self, header: &SignedHeader, state: &Leaves, entry: &BatchEntry) {
-        let entry = Proven { value: entry.clone(), proof: prove(state, 0) };
-        let request = Request::Batch { header: Box::new(header.clone()), batch: 0, entry };
+    pub(crate) fn batch(&mut self, batch: u64, header: &SignedHeader, state: &Leaves, entry: &BatchEntry) {
+        let proof = prove(state, state.iter().position(|(leaf, _)| *leaf == key::batch(batch)).unwrap());
+        let entry = Proven { value: entry.clone(), proof };
+        let request = Request::Batch { header: Box::new(header.clone()), batch, entry };
         let mut carried: VecDeque<Envelope> = VecDeque::new();
         for at in self.up() {
             let answer = self.node(at).ask(&request);
@@ -135,21 +181,26 @@ impl World {
         self.carry(carried);
     }
 
-    fn carry(&mut self, mut carried: VecDeque<Envelope>) {
+    pub(crate) fn carry(&mut self, mut carried: VecDeque<Envelope>) {
         while let Some(envelope) = carried.pop_front() {
             let at = envelope.session.receiver.slot();
             if self.vaults[at].is_none() {
                 continue;
             }
             match self.node(at).ask(&Request::Deliver(Box::new(envelope.clone()))) {
+                Response::Denied(Deny::Busy) if self.full == Some(at) => {}
                 Response::Denied(Deny::Busy) => carried.push_back(envelope),
                 answer => self.take(at, answer, &mut carried),
             }
         }
     }
 
-    fn take(&mut self, at: usize, answer: Response, carried: &mut VecDeque<Envelope>) {
+    pub(crate) fn take(&mut self, at: usize, answer: Response, carried: &mut VecDeque<Envelope>) {
         let member = Index::new(at as u8 + 1).unwrap();
+        if self.is_full(at, &answer) {
+            self.refused += 1;
+            return;
+        }
         let Response::Progress(Progress { envelopes, readies, keys, acks }) = answer else { panic!("{answer:?}") };
         carried.extend(envelopes);
         for (_, Dealing { dealer, digest }, signature) in readies {
@@ -164,7 +215,21 @@ impl World {
                 signed.push((member, signature));
             }
         }
-        self.acks += acks.len();
+        self.acks.extend(acks.into_iter().map(|(attempt, _)| (attempt.batch, at)));
+    }
+
+    /// The n-t dealings of an attempt that the log fixes: those that a quorum promised to finish.
+    pub(crate) fn qualified(&self, attempt: Attempt) -> Vec<Dealing> {
+        let config = &self.file.config;
+        let promised = self.readies.iter().filter_map(|((dealer, digest), readies)| {
+            let dealing = Dealing { dealer: Index::new(*dealer).unwrap(), digest: *digest };
+            let mut readies = readies.clone();
+            readies.sort_by_key(|(member, _)| *member);
+            quorum_signed(config, &attempt.ready(config, &dealing), &readies).then_some(dealing)
+        });
+        let dealings: Vec<Dealing> = promised.take(4).collect();
+        assert_eq!(dealings.len(), 4);
+        dealings
     }
 }
 
@@ -178,23 +243,10 @@ fn five_vaults_generate_keys_and_a_user_recovers_his_from_any_three_also_after_k
 
     let state = vec![(place, entry.to_bytes())];
     let header = world.block(&state);
-    world.batch(&header, &state, &entry);
+    world.batch(0, &header, &state, &entry);
 
     // The log fixes n-t dealings that a quorum promised to finish.
-    let dealings: Vec<Dealing> = world
-        .readies
-        .iter()
-        .filter(|((dealer, digest), readies)| {
-            let dealing = Dealing { dealer: Index::new(*dealer).unwrap(), digest: *digest };
-            let mut readies = (*readies).clone();
-            readies.sort_by_key(|(member, _)| *member);
-            quorum_signed(&world.file.config, &attempt.ready(&world.file.config, &dealing), &readies)
-        })
-        .map(|((dealer, digest), _)| Dealing { dealer: Index::new(*dealer).unwrap(), digest: *digest })
-        .take(4)
-        .collect();
-    assert_eq!(dealings.len(), 4);
-    entry.phase = Phase::Qualified { dealings, time: began };
+    entry.phase = Phase::Qualified { dealings: world.qualified(attempt), time: began };
 
     // Every vault dies between the qualified set and the first key, and all come back.
     let state = vec![(place, entry.to_bytes())];
@@ -212,7 +264,7 @@ fn five_vaults_generate_keys_and_a_user_recovers_his_from_any_three_also_after_k
         world.take(at, answer, &mut carried);
     }
     world.carry(carried);
-    world.batch(&header, &state, &entry);
+    world.batch(0, &header, &state, &entry);
     assert_eq!(world.keys.len(), 1, "all derive the same keys");
     let (published, signatures) = world.keys.first_key_value().unwrap();
     assert_eq!(signatures.len(), 5);
@@ -233,8 +285,8 @@ fn five_vaults_generate_keys_and_a_user_recovers_his_from_any_three_also_after_k
         (key::verifier(&verifier), world.file.verifiers[0].to_bytes()),
     ];
     let header = world.block(&state);
-    world.batch(&header, &state, &entry);
-    assert_eq!(world.acks, 5);
+    world.batch(0, &header, &state, &entry);
+    assert_eq!(world.acks.len(), 5);
     assert_eq!(status(world.node(0)).shares, 4);
     let policy = Proven { value: world.file.verifiers[0].clone(), proof: prove(&state, 3) };
     let lookup = Lookup {
@@ -387,7 +439,7 @@ fn every_release_was_on_record_before_its_answer(world: &mut World, request: &Re
 }
 
 /// As eccrypto decrypts.
-fn open(secret: &Scalar, sealed: &Ecies) -> Vec<u8> {
+pub(crate) fn open(secret: &Scalar, sealed: &Ecies) -> Vec<u8> {
     let shared = (Point::from_xy(&sealed.ephemeral).unwrap().projective() * secret).to_affine();
     let keys = Sha512::digest(shared.x());
     let mut mac = Hmac::<Sha256>::new_from_slice(&keys[32..]).unwrap();

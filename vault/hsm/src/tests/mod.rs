@@ -14,13 +14,16 @@ const PIN: &str = "user-pin-123456";
 const SO_PIN: &str = "officer-pin-123456";
 const ATTEMPT: EpochAttempt = EpochAttempt { epoch: 3, attempt: 1 };
 
-/// Where Debian and others install SoftHSM.
+/// Where SOFTHSM2_MODULE says, or Debian and others install SoftHSM.
 fn module() -> PathBuf {
+    if let Some(named) = std::env::var_os("SOFTHSM2_MODULE") {
+        return named.into();
+    }
     ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so", "/usr/lib64/libsofthsm2.so"]
         .into_iter()
         .map(PathBuf::from)
         .find(|path| path.exists())
-        .expect("these tests need SoftHSM (Debian: apt-get install softhsm2)")
+        .expect("these tests need SoftHSM: make deps")
 }
 
 /// The directory of this process; those of ended processes are removed.

@@ -115,6 +115,19 @@ pub(crate) struct Log {
     pub(crate) keys: Option<PublishedKeys>,
 }
 
+/// What the sealed shares of honest members gave; a share that was looked at once is only compared afterwards.
+#[derive(Default)]
+pub(crate) struct Reconstructed {
+    /// Any k of these give the secrets.
+    shares: BTreeMap<Index, Vec<[u8; 32]>>,
+    /// One secret a key, as soon as k shares are sealed.
+    secrets: Vec<Scalar>,
+    /// The first keys that an honest member derived or the log certified, whoever died since.
+    keys: Option<PublishedKeys>,
+    /// Whose shares were held against those keys.
+    compared: BTreeSet<Index>,
+}
+
 pub(crate) struct Net {
     pub(crate) sizes: Sizes,
     pub(crate) batch: u16,
@@ -131,6 +144,7 @@ pub(crate) struct Net {
     pub(crate) duplicate: u32,
     pub(crate) hold_publication: bool,
     pub(crate) steps: usize,
+    pub(crate) opened: Reconstructed,
 }
 
 impl Net {
@@ -163,6 +177,7 @@ impl Net {
             duplicate: 0,
             hold_publication: false,
             steps: 0,
+            opened: Reconstructed::default(),
         }
     }
 
@@ -451,8 +466,9 @@ impl Net {
         in_thousand > 0 && self.rng.next_u32() % 1000 < in_thousand
     }
 
-    /// One commitment per dealing among honest members; equal keys; what is published lies on what is sealed.
-    pub(crate) fn check(&self) {
+    /// One commitment per dealing among honest members; equal keys; any k sealed shares give one secret, the published
+    /// key's.
+    pub(crate) fn check(&mut self) {
         for dealer in self.sizes.members() {
             let mut digests: BTreeSet<Digest> = BTreeSet::new();
             for member in self.honest() {
@@ -461,47 +477,77 @@ impl Net {
             }
             assert!(digests.len() <= 1, "honest members hold two commitments of dealer {dealer}");
         }
-        let mut keys = self.honest().filter_map(|member| member.keys.as_ref());
-        if let Some(first) = keys.next() {
-            assert!(keys.all(|other| other == first), "honest members derived different keys");
-        }
-    }
-
-    /// Everybody honest has the same keys, and any k honest shares give the logarithm of each public key.
-    pub(crate) fn check_finished(&self) {
-        self.check();
-        let keys = self.honest().next().unwrap().keys.as_ref().expect("an honest member has no keys");
-        assert_eq!(keys.keys.len(), usize::from(self.batch));
-        for member in self.honest() {
-            assert!(member.keys.is_some(), "member {} has no keys", member.me);
-            let shares = member.disk.shares.as_ref().expect("an honest member sealed nothing");
-            for (share, key) in shares.iter().zip(&keys.keys) {
-                let product = ProjectivePoint::GENERATOR * scalar(share);
-                assert!(key.commitments[member.me.slot()].projective() == product);
+        let mut opened = std::mem::take(&mut self.opened);
+        for keys in self.honest().filter_map(|member| member.keys.as_ref()).chain(&self.log.keys) {
+            match &opened.keys {
+                Some(first) => assert!(keys == first, "honest members derived different keys"),
+                None => opened.keys = Some(keys.clone()),
             }
         }
-        let honest: Vec<&Member> = self.honest().collect();
-        for chosen in subsets(honest.len(), self.sizes.k()).into_iter().take(40) {
-            let set = IndexSet::new(self.sizes, chosen.iter().map(|i| honest[*i].me).collect()).unwrap();
-            for (b, key) in keys.keys.iter().enumerate() {
-                let shares = chosen.iter().map(|i| scalar(&honest[*i].disk.shares.as_ref().unwrap()[b]));
-                let secret: Scalar = shares.zip(set.coefficients(0)).map(|(share, l)| share * l).sum();
+        self.check_shares(&mut opened);
+        self.opened = opened;
+    }
+
+    fn check_shares(&self, opened: &mut Reconstructed) {
+        for member in self.honest() {
+            let sealed = member.disk.shares.as_ref();
+            if let Some(before) = opened.shares.get(&member.me) {
+                assert!(sealed == Some(before), "a sealed share changed or is gone");
+            } else if let Some(shares) = sealed {
+                opened.shares.insert(member.me, shares.clone());
+                let have: Vec<(&Index, &Vec<[u8; 32]>)> = opened.shares.iter().collect();
+                let new = have.iter().position(|(index, _)| **index == member.me).unwrap();
+                for chosen in subsets(have.len(), self.sizes.k()).into_iter().filter(|set| set.contains(&new)) {
+                    let set = IndexSet::new(self.sizes, chosen.iter().map(|i| *have[*i].0).collect()).unwrap();
+                    let coefficients = set.coefficients(0);
+                    let secret = |b: usize| -> Scalar {
+                        chosen.iter().zip(&coefficients).map(|(i, l)| scalar(&have[*i].1[b]) * l).sum()
+                    };
+                    let secrets: Vec<Scalar> = (0..usize::from(self.batch)).map(secret).collect();
+                    if opened.secrets.is_empty() {
+                        opened.secrets = secrets;
+                    } else {
+                        assert!(opened.secrets == secrets, "k shares give another secret");
+                    }
+                }
+            }
+        }
+        let Some(keys) = &opened.keys else { return };
+        let sealed = opened.shares.keys().copied().collect();
+        if opened.secrets.is_empty() || opened.compared == sealed {
+            return;
+        }
+        assert_eq!(keys.keys.len(), usize::from(self.batch));
+        if opened.compared.is_empty() {
+            for (key, secret) in keys.keys.iter().zip(&opened.secrets) {
                 assert!(key.public.projective() == ProjectivePoint::GENERATOR * secret, "k shares give another key");
             }
         }
-    }
-
-    /// Safety alone, for runs in which more went wrong than liveness allows: whatever was derived is right.
-    pub(crate) fn check_safe(&self) {
-        self.check();
-        let Some(keys) = self.honest().find_map(|member| member.keys.as_ref()) else { return };
-        for member in self.honest() {
-            let Some(shares) = &member.disk.shares else { continue };
-            for (share, key) in shares.iter().zip(&keys.keys) {
+        for me in sealed.difference(&opened.compared) {
+            for (share, key) in opened.shares[me].iter().zip(&keys.keys) {
                 let product = ProjectivePoint::GENERATOR * scalar(share);
-                assert!(key.commitments[member.me.slot()].projective() == product);
+                assert!(key.commitments[me.slot()].projective() == product, "a sealed share is not the published one");
             }
         }
+        opened.compared = sealed;
+    }
+
+    /// Everybody honest has the same keys and sealed their shares.
+    pub(crate) fn check_finished(&mut self) {
+        self.check_safe();
+        for member in self.honest() {
+            assert!(member.keys.is_some(), "member {} has no keys", member.me);
+            assert!(member.disk.shares.is_some(), "member {} sealed nothing", member.me);
+        }
+    }
+
+    /// Safety alone, for runs in which more went wrong than liveness allows: whatever was derived is right. From what
+    /// lies on the disks at the end, whatever was looked at before.
+    pub(crate) fn check_safe(&mut self) {
+        self.check();
+        let keys = self.opened.keys.take();
+        self.opened = Reconstructed { keys, ..Reconstructed::default() };
+        self.check();
     }
 }
 

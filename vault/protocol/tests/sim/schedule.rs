@@ -69,13 +69,13 @@ proptest! {
 
     #[test]
     fn up_to_t_members_crash_and_return_at_any_time_and_everybody_finishes(seed: u64, who in 1usize..=5, crashes in 1usize..6) {
-        let net = run_crashing(five(), seed, BTreeSet::from([index(who)]), crashes, &[]);
+        let mut net = run_crashing(five(), seed, BTreeSet::from([index(who)]), crashes, &[]);
         net.check_finished();
     }
 
     #[test]
     fn any_number_of_crashes_with_a_hostile_member_breaks_no_safety(seed: u64, actors in hostile(five()), crashes in 1usize..12) {
-        let net = run_crashing(five(), seed, five().members().collect(), crashes, &actors);
+        let mut net = run_crashing(five(), seed, five().members().collect(), crashes, &actors);
         net.check_safe();
     }
 

@@ -10,4 +10,5 @@ mod restart;
 mod slices;
 mod softhsm;
 mod stored;
+mod vectors;
 mod world;

@@ -1,7 +1,7 @@
 //! One member's keys in a real SoftHSM token.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use torus_hsm::{Device, EpochAttempt, Pin, SealedDevice, Token, TokenConfig};
@@ -10,7 +10,11 @@ use torus_statement::dkg::KeyIndex;
 
 use super::world::{KEYS, World};
 
-const MODULE: [&str; 2] = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so"];
+const MODULES: [&str; 3] = [
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib64/libsofthsm2.so",
+];
 const PIN: &str = "user-pin-123456";
 const INNER: &str = "keygen::tests::softhsm::inner_a_batch_with_one_real_token";
 
@@ -33,8 +37,9 @@ fn a_batch_is_made_stored_and_opened_with_a_real_token() {
 #[test]
 #[ignore = "run by the test above, with the token's configuration"]
 fn inner_a_batch_with_one_real_token() {
-    let module = MODULE.iter().map(Path::new).find(|path| path.exists());
-    let module = module.expect("this test needs SoftHSM (Debian: apt-get install softhsm2)").to_path_buf();
+    let named = std::env::var_os("SOFTHSM2_MODULE").map(PathBuf::from);
+    let module = named.or_else(|| MODULES.iter().map(PathBuf::from).find(|path| path.exists()));
+    let module = module.expect("this test needs SoftHSM: make deps");
     let dir = tempfile::tempdir().unwrap();
     let pin_file = dir.path().join("pin");
     std::fs::write(&pin_file, PIN).unwrap();
