@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use k256::Scalar;
 use rand_core::CryptoRngCore;
+use torus_memory::Exhausted;
 use torus_sharing::{Index, IndexSet};
 use zeroize::Zeroize;
 
@@ -27,21 +28,22 @@ impl Rows {
         run.keys() * 4 * run.sizes().k() * SCALAR
     }
 
-    pub(crate) fn zeros(run: &Run) -> Self {
+    pub(crate) fn zeros(run: &Run) -> Result<Self, Exhausted> {
         let k = run.sizes().k();
-        Self { k, scalars: SecretScalars::zeros(run.keys() * 4 * k) }
+        Ok(Self { k, scalars: SecretScalars::zeros(run.pool(), run.keys() * 4 * k)? })
     }
 
     /// Exactly 4k canonical scalars a key: other degrees have other lengths.
-    pub(crate) fn parse(run: &Run, bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(run: &Run, bytes: &[u8]) -> Result<Option<Self>, Exhausted> {
         if bytes.len() != Self::byte_length(run) {
-            return None;
+            return Ok(None);
         }
-        let mut rows = Self::zeros(run);
+        let mut rows = Self::zeros(run)?;
         for (scalar, chunk) in rows.scalars.as_mut_slice().iter_mut().zip(bytes.chunks_exact(SCALAR)) {
-            *scalar = read_scalar(chunk)?;
+            let Some(read) = read_scalar(chunk) else { return Ok(None) };
+            *scalar = read;
         }
-        Some(rows)
+        Ok(Some(rows))
     }
 
     /// The bytes that `parse` takes, into place.
@@ -68,10 +70,15 @@ impl Rows {
 
     /// Cachin's verify-poly for the whole batch as one random combination: every equation has its own fresh 128-bit
     /// coefficient. A wrong row passes with probability 2^-128.
-    pub(crate) fn combine(&self, run: &Run, generators: &Generators, rng: &mut dyn CryptoRngCore) -> Combination {
+    pub(crate) fn combine(
+        &self,
+        run: &Run,
+        generators: &Generators,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<Combination, Exhausted> {
         let k = self.k;
         let powers = powers(run.me(), k);
-        let mut left = Left::default();
+        let mut left = Left::zero(run.pool())?;
         let mut scalars = Vec::with_capacity(run.keys() * k * k);
         let mut coefficients = Vec::with_capacity(2 * k);
         for key in self.by_key() {
@@ -91,13 +98,13 @@ impl Rows {
                 }
             }
         }
-        Combination::new(generators, left, &scalars)
+        Ok(Combination::new(generators, left, &scalars))
     }
 
     /// What this member owes another: alpha = a(m), alpha', beta = b(m), beta' of each key.
-    pub(crate) fn points_for(&self, member: Index) -> SecretBytes {
+    pub(crate) fn points_for(&self, run: &Run, member: Index) -> Result<SecretBytes, Exhausted> {
         let at = Scalar::from(u64::from(member.get()));
-        let mut out = SecretBytes::zeros(self.scalars.len() / (4 * self.k) * POINT_LENGTH);
+        let mut out = SecretBytes::zeros(run.pool(), run.keys() * POINT_LENGTH)?;
         let polynomials = self.scalars.as_slice().chunks_exact(self.k);
         for (polynomial, chunk) in polynomials.zip(out.as_mut_slice().chunks_exact_mut(SCALAR)) {
             if let Some(mut value) = evaluate(polynomial, at) {
@@ -105,25 +112,23 @@ impl Rows {
                 value.zeroize();
             }
         }
-        out
+        Ok(out)
     }
 
     /// Rows from the verified points of exactly k members: the row from their betas, the column from their alphas.
-    pub(crate) fn interpolate(run: &Run, points: &[(Index, &SecretBytes)]) -> Option<Self> {
+    pub(crate) fn interpolate(run: &Run, points: &[(Index, &SecretBytes)]) -> Result<Option<Self>, Exhausted> {
         let k = run.sizes().k();
-        let set = IndexSet::new(run.sizes(), points.iter().map(|(member, _)| *member).collect()).ok()?;
-        if points.len() != k {
-            return None;
-        }
+        let set = IndexSet::new(run.sizes(), points.iter().map(|(member, _)| *member).collect()).ok();
+        let Some(set) = set.filter(|_| points.len() == k) else { return Ok(None) };
         let basis = set.basis();
-        let mut rows = Self::zeros(run);
+        let mut rows = Self::zeros(run)?;
         for (basis, (_, bytes)) in basis.iter().zip(points) {
             let received = bytes.as_slice().chunks_exact(POINT_LENGTH);
             for (key, point) in rows.by_key_mut().zip(received) {
                 // alpha, alpha', beta, beta' belong to b, b', a, a'.
                 for (position, value) in point.chunks_exact(SCALAR).enumerate() {
-                    let mut value = read_scalar(value)?;
-                    let part = key.chunks_exact_mut(k).nth((position + 2) % 4)?;
+                    let part = key.chunks_exact_mut(k).nth((position + 2) % 4);
+                    let (Some(mut value), Some(part)) = (read_scalar(value), part) else { return Ok(None) };
                     for (coefficient, factor) in part.iter_mut().zip(basis) {
                         *coefficient += *factor * value;
                     }
@@ -131,7 +136,7 @@ impl Rows {
                 }
             }
         }
-        Some(rows)
+        Ok(Some(rows))
     }
 }
 
