@@ -5,7 +5,7 @@
 
 use k256::{ProjectivePoint, Scalar};
 use rand_core::CryptoRngCore;
-use torus_memory::{Exhausted, Pool};
+use torus_memory::{Exhausted, Pool, apart};
 use torus_sharing::{Budget, Matrix, Products};
 
 use crate::secret::SecretScalars;
@@ -44,7 +44,7 @@ impl Combination {
     /// `scalars` in the order of the matrix's points.
     pub(crate) fn new(generators: &Generators, left: Left, scalars: &[Scalar]) -> Self {
         let left = match left.0.as_slice() {
-            [value, blind] => generators.pedersen(value, blind),
+            [value, blind] => apart(|| generators.pedersen(value, blind)),
             _ => ProjectivePoint::IDENTITY,
         };
         Self { left, right: Products::new(scalars) }

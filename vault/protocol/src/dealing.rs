@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use k256::{AffinePoint, Scalar};
 use rand_core::CryptoRngCore;
-use torus_memory::Exhausted;
+use torus_memory::{Exhausted, apart};
 use torus_sharing::{Index, normalise};
 
 use crate::polynomial::{column, row};
@@ -34,7 +34,7 @@ impl Dealing {
     /// C_jl = f_jl G + f'_jl H, `count` of them from a position on, in the order of the matrix; fewer at its end.
     pub(crate) fn commit(&self, generators: &Generators, from: usize, count: usize) -> Vec<AffinePoint> {
         let pairs = self.f.as_slice().iter().zip(self.blind.as_slice()).skip(from).take(count);
-        let points: Vec<_> = pairs.map(|(s, blind)| generators.pedersen(s, blind)).collect();
+        let points: Vec<_> = apart(|| pairs.map(|(s, blind)| generators.pedersen(s, blind)).collect());
         normalise(&points)
     }
 
@@ -43,13 +43,15 @@ impl Dealing {
         let k = self.run.sizes().k();
         let at = Scalar::from(u64::from(member.get()));
         let mut rows = Rows::zeros(&self.run)?;
-        let keys = self.f.as_slice().chunks_exact(k * k).zip(self.blind.as_slice().chunks_exact(k * k));
-        for ((f, blind), out) in keys.zip(rows.by_key_mut()) {
-            for (part, values) in out.chunks_exact_mut(k).enumerate() {
-                let polynomial = if part % 2 == 0 { f } else { blind };
-                if part < 2 { row(polynomial, at, values) } else { column(polynomial, at, values) }
+        apart(|| {
+            let keys = self.f.as_slice().chunks_exact(k * k).zip(self.blind.as_slice().chunks_exact(k * k));
+            for ((f, blind), out) in keys.zip(rows.by_key_mut()) {
+                for (part, values) in out.chunks_exact_mut(k).enumerate() {
+                    let polynomial = if part % 2 == 0 { f } else { blind };
+                    if part < 2 { row(polynomial, at, values) } else { column(polynomial, at, values) }
+                }
             }
-        }
+        });
         Ok(rows)
     }
 }

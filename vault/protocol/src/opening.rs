@@ -7,7 +7,7 @@ use k256::elliptic_curve::ops::Reduce;
 use k256::{ProjectivePoint, U256};
 use rand_core::CryptoRngCore;
 use sha2::{Digest as _, Sha256};
-use torus_memory::Exhausted;
+use torus_memory::{Exhausted, apart};
 use torus_sharing::{
     BatchProof, Budget, Claim, CommitmentSum, Index, Interpolation, Matrix, OpeningError, Point, PublishedKeys,
     QualifiedSet, ShareCommitments, ShareVector, normalise,
@@ -67,11 +67,13 @@ impl Summing {
                 return Ok(None);
             }
             let (rows, matrix) = dealing(*dealer).ok_or(OpeningError::Shape)?;
-            let sums = self.shares.as_mut_slice().iter_mut().zip(self.blinds.as_mut_slice());
-            for ((share, blind), (part, part_blind)) in sums.zip(rows.shares()) {
-                *share += part;
-                *blind += part_blind;
-            }
+            apart(|| {
+                let sums = self.shares.as_mut_slice().iter_mut().zip(self.blinds.as_mut_slice());
+                for ((share, blind), (part, part_blind)) in sums.zip(rows.shares()) {
+                    *share += part;
+                    *blind += part_blind;
+                }
+            });
             self.sum.add(matrix, budget)?;
             self.added += 1;
         }
@@ -80,7 +82,7 @@ impl Summing {
                 return Ok(None);
             }
             let piece = self.shares.as_slice().iter().skip(self.own.len()).take(PIECE);
-            let products: Vec<ProjectivePoint> = piece.map(|share| generators.mul_g(share)).collect();
+            let products: Vec<ProjectivePoint> = apart(|| piece.map(|share| generators.mul_g(share)).collect());
             budget.spend(products.len() * PRODUCT);
             for point in normalise(&products) {
                 self.own.push(Point::from_affine(point).map_err(|_| OpeningError::Identity)?);
@@ -103,9 +105,11 @@ impl Opening {
     /// A copy for the caller to seal.
     pub(crate) fn shares(&self, run: &Run) -> Result<Shares, Exhausted> {
         let mut scalars = SecretScalars::zeros(run.pool(), self.shares.len())?;
-        for (to, from) in scalars.as_mut_slice().iter_mut().zip(self.shares.as_slice()) {
-            *to = *from;
-        }
+        apart(|| {
+            for (to, from) in scalars.as_mut_slice().iter_mut().zip(self.shares.as_slice()) {
+                *to = *from;
+            }
+        });
         Ok(Shares { scalars, commitments: self.own.clone() })
     }
 
@@ -116,9 +120,9 @@ impl Opening {
         generators: &Generators,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<Option<Vec<u8>>, Exhausted> {
-        let v1 = self.nonce(run, 1, rng)?;
-        let v2 = self.nonce(run, 2, rng)?;
-        Ok(self.publish_with(run, generators, &v1, &v2))
+        let v1 = apart(|| self.nonce(run, 1, rng))?;
+        let v2 = apart(|| self.nonce(run, 2, rng))?;
+        Ok(apart(|| self.publish_with(run, generators, &v1, &v2)))
     }
 
     fn publish_with(

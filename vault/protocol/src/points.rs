@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use k256::Scalar;
 use rand_core::CryptoRngCore;
 use subtle::ConstantTimeEq;
-use torus_memory::Exhausted;
+use torus_memory::{Exhausted, apart};
 use torus_sharing::{Budget, Index, Matrix};
 use zeroize::Zeroize;
 
@@ -28,9 +28,9 @@ pub(crate) fn parse(run: &Run, body: &[u8]) -> Result<Option<SecretBytes>, Exhau
     if body.len() != run.keys() * POINT_LENGTH {
         return Ok(None);
     }
-    for chunk in body.chunks_exact(32) {
-        let Some(mut scalar) = read_scalar(chunk) else { return Ok(None) };
-        scalar.zeroize();
+    let canonical = |chunk: &[u8]| read_scalar(chunk).map(|mut scalar| scalar.zeroize()).is_some();
+    if !apart(|| body.chunks_exact(32).all(canonical)) {
+        return Ok(None);
     }
     SecretBytes::copy_of(run.pool(), body).map(Some)
 }
@@ -104,8 +104,9 @@ impl Search {
                 Stage::Gathering { next, mut left, mut scalars } => match group.get(next) {
                     Some(sender) => {
                         budget.spend(matrix.points().len() / 2);
-                        let entered = points(*sender)
-                            .is_some_and(|bytes| enter(run, matrix.k(), *sender, bytes, &mut left, &mut scalars, rng));
+                        let bytes = points(*sender);
+                        let mut enter = |bytes| enter(run, matrix.k(), *sender, bytes, &mut left, &mut scalars, rng);
+                        let entered = apart(|| bytes.is_some_and(&mut enter));
                         if entered {
                             self.at = Some(Stage::Gathering { next: next + 1, left, scalars });
                         } else {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use k256::Scalar;
 use rand_core::CryptoRngCore;
-use torus_memory::Exhausted;
+use torus_memory::{Exhausted, apart};
 use torus_sharing::{Index, IndexSet};
 use zeroize::Zeroize;
 
@@ -39,18 +39,25 @@ impl Rows {
             return Ok(None);
         }
         let mut rows = Self::zeros(run)?;
-        for (scalar, chunk) in rows.scalars.as_mut_slice().iter_mut().zip(bytes.chunks_exact(SCALAR)) {
-            let Some(read) = read_scalar(chunk) else { return Ok(None) };
-            *scalar = read;
-        }
-        Ok(Some(rows))
+        let whole = apart(|| {
+            let mut places = rows.scalars.as_mut_slice().iter_mut().zip(bytes.chunks_exact(SCALAR));
+            places.all(|(scalar, chunk)| {
+                read_scalar(chunk).is_some_and(|read| {
+                    *scalar = read;
+                    true
+                })
+            })
+        });
+        Ok(whole.then_some(rows))
     }
 
     /// The bytes that `parse` takes, into place.
     pub(crate) fn write(&self, out: &mut [u8]) {
-        for (scalar, chunk) in self.scalars.as_slice().iter().zip(out.chunks_exact_mut(SCALAR)) {
-            write_scalar(scalar, chunk);
-        }
+        apart(|| {
+            for (scalar, chunk) in self.scalars.as_slice().iter().zip(out.chunks_exact_mut(SCALAR)) {
+                write_scalar(scalar, chunk);
+            }
+        });
     }
 
     pub(crate) fn by_key_mut(&mut self) -> impl Iterator<Item = &mut [Scalar]> {
@@ -81,23 +88,25 @@ impl Rows {
         let mut left = Left::zero(run.pool())?;
         let mut scalars = Vec::with_capacity(run.keys() * k * k);
         let mut coefficients = Vec::with_capacity(2 * k);
-        for key in self.by_key() {
-            coefficients.clear();
-            coefficients.extend((0..2 * k).map(|_| coefficient(rng)));
-            let (of_rows, of_columns) = coefficients.split_at_checked(k).unwrap_or_default();
-            // Part 0 is a, 1 is a', 2 is b, 3 is b'.
-            for (part, values) in key.chunks_exact(k).enumerate() {
-                let weights = if part < 2 { of_rows } else { of_columns };
-                for (weight, value) in weights.iter().zip(values) {
-                    left.add(part % 2 == 1, *weight * value);
+        apart(|| {
+            for key in self.by_key() {
+                coefficients.clear();
+                coefficients.extend((0..2 * k).map(|_| coefficient(rng)));
+                let (of_rows, of_columns) = coefficients.split_at_checked(k).unwrap_or_default();
+                // Part 0 is a, 1 is a', 2 is b, 3 is b'.
+                for (part, values) in key.chunks_exact(k).enumerate() {
+                    let weights = if part < 2 { of_rows } else { of_columns };
+                    for (weight, value) in weights.iter().zip(values) {
+                        left.add(part % 2 == 1, *weight * value);
+                    }
+                }
+                for (power_j, of_column) in powers.iter().zip(of_columns) {
+                    for (power_l, of_row) in powers.iter().zip(of_rows) {
+                        scalars.push(*of_row * power_j + *of_column * power_l);
+                    }
                 }
             }
-            for (power_j, of_column) in powers.iter().zip(of_columns) {
-                for (power_l, of_row) in powers.iter().zip(of_rows) {
-                    scalars.push(*of_row * power_j + *of_column * power_l);
-                }
-            }
-        }
+        });
         Ok(Combination::new(generators, left, &scalars))
     }
 
@@ -105,13 +114,15 @@ impl Rows {
     pub(crate) fn points_for(&self, run: &Run, member: Index) -> Result<SecretBytes, Exhausted> {
         let at = Scalar::from(u64::from(member.get()));
         let mut out = SecretBytes::zeros(run.pool(), run.keys() * POINT_LENGTH)?;
-        let polynomials = self.scalars.as_slice().chunks_exact(self.k);
-        for (polynomial, chunk) in polynomials.zip(out.as_mut_slice().chunks_exact_mut(SCALAR)) {
-            if let Some(mut value) = evaluate(polynomial, at) {
-                write_scalar(&value, chunk);
-                value.zeroize();
+        apart(|| {
+            let polynomials = self.scalars.as_slice().chunks_exact(self.k);
+            for (polynomial, chunk) in polynomials.zip(out.as_mut_slice().chunks_exact_mut(SCALAR)) {
+                if let Some(mut value) = evaluate(polynomial, at) {
+                    write_scalar(&value, chunk);
+                    value.zeroize();
+                }
             }
-        }
+        });
         Ok(out)
     }
 
@@ -122,21 +133,26 @@ impl Rows {
         let Some(set) = set.filter(|_| points.len() == k) else { return Ok(None) };
         let basis = set.basis();
         let mut rows = Self::zeros(run)?;
-        for (basis, (_, bytes)) in basis.iter().zip(points) {
-            let received = bytes.as_slice().chunks_exact(POINT_LENGTH);
-            for (key, point) in rows.by_key_mut().zip(received) {
-                // alpha, alpha', beta, beta' belong to b, b', a, a'.
-                for (position, value) in point.chunks_exact(SCALAR).enumerate() {
-                    let part = key.chunks_exact_mut(k).nth((position + 2) % 4);
-                    let (Some(mut value), Some(part)) = (read_scalar(value), part) else { return Ok(None) };
-                    for (coefficient, factor) in part.iter_mut().zip(basis) {
-                        *coefficient += *factor * value;
-                    }
-                    value.zeroize();
+        let whole = apart(|| basis.iter().zip(points).all(|(basis, (_, bytes))| rows.add(basis, bytes)));
+        Ok(whole.then_some(rows))
+    }
+
+    /// Adds a member's points, each times its coefficients of a basis; false if they are no scalars.
+    fn add(&mut self, basis: &[Scalar], points: &SecretBytes) -> bool {
+        let k = self.k;
+        let received = points.as_slice().chunks_exact(POINT_LENGTH);
+        for (key, point) in self.by_key_mut().zip(received) {
+            // alpha, alpha', beta, beta' belong to b, b', a, a'.
+            for (position, value) in point.chunks_exact(SCALAR).enumerate() {
+                let part = key.chunks_exact_mut(k).nth((position + 2) % 4);
+                let (Some(mut value), Some(part)) = (read_scalar(value), part) else { return false };
+                for (coefficient, factor) in part.iter_mut().zip(basis) {
+                    *coefficient += *factor * value;
                 }
+                value.zeroize();
             }
         }
-        Ok(Some(rows))
+        true
     }
 }
 

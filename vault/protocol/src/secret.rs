@@ -49,7 +49,7 @@
 use k256::Scalar;
 use k256::elliptic_curve::PrimeField;
 use rand_core::CryptoRngCore;
-use torus_memory::{Exhausted, Pool, Secrets};
+use torus_memory::{Exhausted, Pool, Secrets, apart};
 use zeroize::{Zeroize, Zeroizing};
 
 /// Secret scalars in a pool's memory.
@@ -68,16 +68,18 @@ impl SecretScalars {
 
     /// Overwrites every scalar with a uniform one (by rejection: the chance that a draw is above the order is 2^-128).
     pub(crate) fn fill_random(&mut self, rng: &mut dyn CryptoRngCore) {
-        let mut bytes = Zeroizing::new([0u8; 32]);
-        for scalar in self.as_mut_slice() {
-            loop {
-                rng.fill_bytes(bytes.as_mut());
-                if let Some(drawn) = Option::from(Scalar::from_repr((*bytes).into())) {
-                    *scalar = drawn;
-                    break;
+        apart(|| {
+            let mut bytes = Zeroizing::new([0u8; 32]);
+            for scalar in self.as_mut_slice() {
+                loop {
+                    rng.fill_bytes(bytes.as_mut());
+                    if let Some(drawn) = Option::from(Scalar::from_repr((*bytes).into())) {
+                        *scalar = drawn;
+                        break;
+                    }
                 }
             }
-        }
+        });
     }
 
     /// How many scalars.
@@ -93,7 +95,7 @@ impl SecretScalars {
     /// Writes the scalar at a position as 32 big-endian bytes into the caller's buffer; false if there is none.
     pub fn write(&self, position: usize, out: &mut [u8; 32]) -> bool {
         let Some(scalar) = self.as_slice().get(position) else { return false };
-        write_scalar(scalar, out);
+        apart(|| write_scalar(scalar, out));
         true
     }
 
@@ -144,7 +146,7 @@ impl SecretBytes {
     }
 }
 
-/// 32 big-endian bytes into place.
+/// 32 big-endian bytes into place. To be called [`apart`].
 pub(crate) fn write_scalar(scalar: &Scalar, out: &mut [u8]) {
     let mut bytes: [u8; 32] = scalar.to_repr().into();
     for (to, from) in out.iter_mut().zip(bytes.iter()) {
@@ -153,7 +155,7 @@ pub(crate) fn write_scalar(scalar: &Scalar, out: &mut [u8]) {
     bytes.zeroize();
 }
 
-/// A canonical scalar from 32 bytes; whether the bytes were canonical is the one thing that may leak.
+/// A canonical scalar from 32 bytes, to be called [`apart`]; whether the bytes were canonical is the one thing that may leak.
 pub(crate) fn read_scalar(bytes: &[u8]) -> Option<Scalar> {
     let mut array = Zeroizing::new([0u8; 32]);
     if bytes.len() != array.len() {

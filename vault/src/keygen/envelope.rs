@@ -4,7 +4,7 @@ use aes_gcm::aead::{AeadInPlace, KeyInit};
 use aes_gcm::{Aes256Gcm, Tag};
 use sha2::{Digest, Sha256};
 use torus_ipc::deny::Deny;
-use torus_memory::{Pool, Secret};
+use torus_memory::{Pool, Secret, apart};
 use torus_protocol::{Body, SecretBytes};
 use torus_statement::envelope::{Envelope, Label, MAX_ENVELOPE, Session};
 
@@ -19,8 +19,10 @@ pub(super) type SessionKey = Secret<32>;
 /// ANSI X9.63 key derivation with SHA-256 for one block: SHA-256(Z | 00000001 | SharedInfo).
 pub(super) fn derive(shared: &[u8; 32], shared_info: &[u8], pool: Pool) -> Result<SessionKey, Deny> {
     let mut key = Secret::zeros(pool).map_err(busy)?;
-    let hash = Sha256::new().chain_update(shared).chain_update(1u32.to_be_bytes()).chain_update(shared_info);
-    hash.finalize_into(key.as_mut_bytes().into());
+    apart(|| {
+        let hash = Sha256::new().chain_update(shared).chain_update(1u32.to_be_bytes()).chain_update(shared_info);
+        hash.finalize_into(key.as_mut_bytes().into());
+    });
     Ok(key)
 }
 
@@ -40,9 +42,11 @@ pub(super) fn seal(
     body.write(text.as_mut_slice());
     let header = Envelope::header(session, counter, &label);
     let nonce = Envelope::nonce(counter);
-    let tag = Aes256Gcm::new(key.as_bytes().into())
-        .encrypt_in_place_detached(&nonce.into(), &header, text.as_mut_slice())
-        .map_err(|_| Deny::Envelope)?;
+    let encrypt = || {
+        let cipher = Aes256Gcm::new(key.as_bytes().into());
+        cipher.encrypt_in_place_detached(&nonce.into(), &header, text.as_mut_slice())
+    };
+    let tag = apart(encrypt).map_err(|_| Deny::Envelope)?;
     // From here on it is ciphertext.
     let ciphertext = [text.as_slice(), &tag].concat();
     Ok(Envelope { session: session.clone(), counter, label, ciphertext })
@@ -55,8 +59,10 @@ pub(super) fn open(key: &SessionKey, envelope: &Envelope, pool: Pool) -> Result<
     let mut plaintext = SecretBytes::copy_of(pool, body).map_err(busy)?;
     let header = Envelope::header(&envelope.session, envelope.counter, &envelope.label);
     let nonce = Envelope::nonce(envelope.counter);
-    Aes256Gcm::new(key.as_bytes().into())
-        .decrypt_in_place_detached(&nonce.into(), &header, plaintext.as_mut_slice(), Tag::from_slice(tag))
-        .map_err(|_| Deny::Envelope)?;
+    let decrypt = || {
+        let cipher = Aes256Gcm::new(key.as_bytes().into());
+        cipher.decrypt_in_place_detached(&nonce.into(), &header, plaintext.as_mut_slice(), Tag::from_slice(tag))
+    };
+    apart(decrypt).map_err(|_| Deny::Envelope)?;
     Ok(plaintext)
 }

@@ -4,7 +4,7 @@ use aes_gcm::aead::{AeadInPlace, KeyInit};
 use aes_gcm::{Aes256Gcm, Tag};
 use torus_hsm::SealedKey;
 use torus_ipc::deny::Deny;
-use torus_memory::Secret;
+use torus_memory::{Secret, apart};
 use torus_protocol::{BadPromise, Promise, PromiseReader, Run, SecretBytes};
 use torus_statement::codec::{Malformed, Reader, Writer};
 use torus_statement::dkg::Attempt;
@@ -28,9 +28,11 @@ pub(super) fn seal(tools: &mut Tools, attempt: Attempt, promise: &Promise) -> Re
     // A copy, which the next call turns into ciphertext.
     let mut rows = SecretBytes::copy_of(tools.pool, promise.rows().as_slice()).map_err(busy)?;
     let aad = rows_aad(&tools.config, attempt, dealer, &digest);
-    let tag = Aes256Gcm::new(data_key.as_bytes().into())
-        .encrypt_in_place_detached(&[0; 12].into(), &aad, rows.as_mut_slice())
-        .map_err(|_| Deny::Store)?;
+    let encrypt = || {
+        let cipher = Aes256Gcm::new(data_key.as_bytes().into());
+        cipher.encrypt_in_place_detached(&[0; 12].into(), &aad, rows.as_mut_slice())
+    };
+    let tag = apart(encrypt).map_err(|_| Deny::Store)?;
     let mut w = Writer::default();
     w.u8(VERSION).raw(&digest).raw(sealed.as_bytes()).raw(&tag).bytes(rows.as_slice()).bytes(promise.matrix());
     Ok(w.into_bytes())
@@ -55,13 +57,11 @@ pub(super) fn open(
     }
     let mut rows = SecretBytes::copy_of(tools.pool, stored.rows).map_err(busy)?;
     let aad = rows_aad(&tools.config, attempt, dealer, &stored.digest);
-    let opened = Aes256Gcm::new(data_key.as_bytes().into()).decrypt_in_place_detached(
-        &[0; 12].into(),
-        &aad,
-        rows.as_mut_slice(),
-        Tag::from_slice(stored.tag),
-    );
-    if opened.is_err() {
+    let decrypt = || {
+        let cipher = Aes256Gcm::new(data_key.as_bytes().into());
+        cipher.decrypt_in_place_detached(&[0; 12].into(), &aad, rows.as_mut_slice(), Tag::from_slice(stored.tag))
+    };
+    if apart(decrypt).is_err() {
         return Ok(None);
     }
     match PromiseReader::new(run, dealer, stored.digest, rows, stored.matrix.to_vec()) {

@@ -11,7 +11,7 @@ use k256::elliptic_curve::point::AffineCoordinates;
 use rand_core::CryptoRngCore;
 use torus_hsm::Device;
 use torus_ipc::deny::Deny;
-use torus_memory::{Pool, Secret};
+use torus_memory::{Pool, Secret, apart};
 use torus_protocol::{Body, SecretBytes};
 use torus_statement::envelope::{Envelope, Label, Session};
 use torus_statement::{EpochConfig, Index, Point};
@@ -124,15 +124,17 @@ fn begin(
     pool: Pool,
 ) -> Result<Outgoing, Deny> {
     let receiver = config.member(to).ok_or(Deny::Envelope)?.envelope;
-    let mut scalar = Zeroizing::new(Scalar::random(rng));
-    let ephemeral = Point::new(&(k256::ProjectivePoint::GENERATOR * *scalar)).map_err(|_| Deny::Device)?;
-    let mut product = receiver.projective() * *scalar;
-    scalar.zeroize();
-    let mut affine = product.to_affine();
     let mut shared = Secret::zeros(pool).map_err(busy)?;
-    shared.as_mut_bytes().copy_from_slice(&affine.x());
-    product.zeroize();
-    affine.zeroize();
+    let ephemeral = apart(|| {
+        let scalar = Zeroizing::new(Scalar::random(rng));
+        let mut product = receiver.projective() * *scalar;
+        let mut affine = product.to_affine();
+        shared.as_mut_bytes().copy_from_slice(&affine.x());
+        product.zeroize();
+        affine.zeroize();
+        Point::new(&(k256::ProjectivePoint::GENERATOR * *scalar))
+    });
+    let ephemeral = ephemeral.map_err(|_| Deny::Device)?;
     let signature = sign(device, &Session::preimage(config, me, to, &ephemeral))?;
     let session = Session { config: config.hash(), sender: me, receiver: to, ephemeral, signature };
     let key = derive(shared.as_bytes(), &session.shared_info(config, &receiver), pool)?;

@@ -11,7 +11,7 @@ use k256::elliptic_curve::PrimeField;
 use k256::{ProjectivePoint, Scalar};
 use torus_hsm::{Device, DeviceError, SealedKey};
 use torus_ipc::deny::Deny;
-use torus_memory::{Exhausted, Pool, Secret};
+use torus_memory::{Exhausted, Pool, Secret, apart};
 use torus_protocol::Shares;
 use torus_statement::codec::{Malformed, Reader, Writer};
 use torus_statement::dkg::{Attempt, KeyIndex};
@@ -77,7 +77,7 @@ impl ShareStore {
         device: &mut dyn Device,
         out: &mut [u8; 32],
     ) -> Result<(), ShareError> {
-        let opened = self.open_into(config, key, commitment, device, out);
+        let opened = apart(|| self.open_into(config, key, commitment, device, out));
         if opened.is_err() {
             out.zeroize();
         }
@@ -176,6 +176,11 @@ impl Sealing {
 
     /// Seals some more; the value once all are in it.
     pub(super) fn advance(&mut self) -> Result<Option<Vec<u8>>, Deny> {
+        apart(|| self.seal_some())?;
+        Ok((self.next == self.keys).then(|| std::mem::take(&mut self.value).into_bytes()))
+    }
+
+    fn seal_some(&mut self) -> Result<(), Deny> {
         let cipher = Aes256Gcm::new(self.data_key.as_bytes().into());
         let share = &mut self.share;
         let rest = (self.next..self.keys).zip(self.shares.commitments.iter().skip(self.next.into()));
@@ -193,7 +198,7 @@ impl Sealing {
             self.value.u8(RECORD_VERSION).raw(share.as_bytes()).raw(&tag);
             self.next = position + 1;
         }
-        Ok((self.next == self.keys).then(|| std::mem::take(&mut self.value).into_bytes()))
+        Ok(())
     }
 }
 

@@ -12,7 +12,7 @@ use k256::{NonZeroScalar, ProjectivePoint};
 use rand_core::{CryptoRng, RngCore};
 use sha2::{Digest, Sha256, Sha512};
 use torus_ipc::{Deny, Ecies};
-use torus_memory::{Pool, Secret};
+use torus_memory::{Pool, Secret, apart};
 use torus_statement::Point;
 use zeroize::Zeroize;
 
@@ -24,7 +24,16 @@ use crate::secrets::busy;
 /// [`Deny::Busy`] if the pool for its keys has no room; [`Deny::Device`] if the generator gives nothing usable, which does
 /// not happen.
 pub fn seal(rng: &mut (impl CryptoRng + RngCore), to: &Point, plain: &[u8], pool: Pool) -> Result<Ecies, Deny> {
-    let mut z = Secret::<32>::zeros(pool).map_err(busy)?;
+    let (z, keys) = (Secret::zeros(pool).map_err(busy)?, Secret::zeros(pool).map_err(busy)?);
+    apart(|| seal_apart(rng, to, plain, (z, keys)))
+}
+
+fn seal_apart(
+    rng: &mut (impl CryptoRng + RngCore),
+    to: &Point,
+    plain: &[u8],
+    (mut z, mut keys): (Secret<32>, Secret<64>),
+) -> Result<Ecies, Deny> {
     let ephemeral = loop {
         let mut secret = NonZeroScalar::random(rng);
         let mut shared = (to.projective() * *secret).to_affine();
@@ -36,7 +45,6 @@ pub fn seal(rng: &mut (impl CryptoRng + RngCore), to: &Point, plain: &[u8], pool
             break Point::new(&public).map_err(|_| Deny::Device)?;
         }
     };
-    let mut keys = Secret::<64>::zeros(pool).map_err(busy)?;
     Sha512::new_with_prefix(z.as_bytes()).finalize_into(keys.as_mut_bytes().into());
     let (key, mac_key) = keys.as_bytes().split_at(32);
     let mut iv = [0; 16];
