@@ -25,9 +25,12 @@ use std::process::ExitCode;
 use devnet::Devnet;
 use harness::{Group, World, checks};
 
+/// The network whose vaults do without the kernel's secret memory.
+const LOCKED: &str = "locked";
+
 impl World for Devnet {
     fn start(name: &str, members: u8, port: u16, keys: Option<u32>) -> Self {
-        Self::start(name, members, port, keys)
+        Self::start(name, members, port, keys, name == LOCKED)
     }
 
     fn make_whole(&mut self) {
@@ -93,6 +96,14 @@ fn groups() -> Vec<Group<Devnet>> {
                 faults::nothing_is_left_running_after_sigterm,
                 faults::nothing_is_left_running_after_the_launcher_was_killed,
             ],
+        },
+        Group {
+            name: LOCKED,
+            members: 5,
+            port: 100,
+            keys: Some(64),
+            long: false,
+            checks: checks![residue::what_is_searched_for_is_found_in_a_vaults_own_memory_where_that_can_be_read],
         },
         Group {
             name: "clock",

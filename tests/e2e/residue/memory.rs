@@ -13,8 +13,11 @@ const OVERLAP: u64 = 7;
 
 /// What a process held.
 pub(crate) struct Snapshot {
-    mappings: Vec<(Mapping, Vec<(u64, Vec<u8>)>)>,
+    mappings: Vec<(Mapping, Chunks)>,
 }
+
+/// What could be read of a mapping, and where it begins; without stretches of zeros.
+type Chunks = Vec<(u64, Vec<u8>)>;
 
 /// What was found in it.
 #[derive(Default)]
@@ -58,7 +61,7 @@ impl Snapshot {
         Self { mappings: mappings(pid).into_iter().map(read).collect() }
     }
 
-    /// How many bytes could be read.
+    /// How many bytes were read that are not all zeros.
     pub(crate) fn length(&self) -> usize {
         self.mappings.iter().flat_map(|(_, chunks)| chunks).map(|(_, bytes)| bytes.len()).sum()
     }
@@ -105,7 +108,7 @@ impl Snapshot {
     }
 }
 
-fn chunks(memory: &File, mapping: &Mapping) -> Vec<(u64, Vec<u8>)> {
+fn chunks(memory: &File, mapping: &Mapping) -> Chunks {
     let mut chunks = Vec::new();
     let mut buffer = vec![0; CHUNK];
     let mut at = mapping.from;
@@ -113,7 +116,10 @@ fn chunks(memory: &File, mapping: &Mapping) -> Vec<(u64, Vec<u8>)> {
         let length = CHUNK.min(usize::try_from(mapping.to - at).unwrap());
         match memory.read_at(&mut buffer[..length], at) {
             Ok(read) if read as u64 > OVERLAP => {
-                chunks.push((at, buffer[..read].to_vec()));
+                // No needle has zeros.
+                if buffer[..read].iter().any(|byte| *byte != 0) {
+                    chunks.push((at, buffer[..read].to_vec()));
+                }
                 let next = at + read as u64;
                 at = if next < mapping.to { next - OVERLAP } else { next };
             }

@@ -199,10 +199,9 @@ impl Batch {
         for (member, vault) in vaults.iter_mut().filter(|(member, _)| complete(member)) {
             self.shares(*member, vault);
         }
-        if !self.qualified.is_empty() && self.qualified.iter().all(|dealer| key_parts.contains_key(dealer)) {
-            for key in 0..self.keys {
-                say("key", &self.qualified.iter().map(|dealer| key_parts[dealer][key]).sum());
-            }
+        let parts: Option<Vec<&Vec<Scalar>>> = self.qualified.iter().map(|dealer| key_parts.get(dealer)).collect();
+        if let Some(parts) = parts.filter(|parts| !parts.is_empty()) {
+            (0..self.keys).for_each(|key| say("key", &parts.iter().map(|part| part[key]).sum()));
         }
     }
 

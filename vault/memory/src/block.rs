@@ -122,7 +122,7 @@ mod tests {
         bytes.values_mut().fill(9);
         drop(bytes);
         assert_eq!(MEMORY.dirty.load(Ordering::Relaxed), 0);
-        assert!(MEMORY.heap.peak() > 40 * 40 * 4 / 2 && MEMORY.heap.peak() % LINE == 0);
+        assert!(MEMORY.heap.peak() > 40 * 40 * 4 / 2 && MEMORY.heap.peak().is_multiple_of(LINE));
     }
 
     #[test]

@@ -83,18 +83,8 @@ mod tests {
             let mut secrets = Secrets::filled(pool, 1000, 0u32).unwrap();
             assert!(secrets.as_slice().iter().all(|word| *word == 0), "round {round}");
             assert!(range.contains(&secrets.as_slice().as_ptr().cast()));
-            assert!(secrets.as_slice().as_ptr().is_aligned_to_line());
+            assert!((secrets.as_slice().as_ptr() as usize).is_multiple_of(ALIGNMENT));
             secrets.as_mut_slice().fill(0xd7d7_d7d7);
-        }
-    }
-
-    trait Aligned {
-        fn is_aligned_to_line(self) -> bool;
-    }
-
-    impl<T> Aligned for *const T {
-        fn is_aligned_to_line(self) -> bool {
-            (self as usize).is_multiple_of(ALIGNMENT)
         }
     }
 

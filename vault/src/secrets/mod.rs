@@ -12,7 +12,6 @@ use torus_ipc::Deny;
 use torus_memory::Exhausted;
 
 /// Memory for secrets that is used up is a request to be made again later.
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn busy(exhausted: Exhausted) -> Deny {
     crate::warning!("{exhausted}: a request is refused as busy");
     Deny::Busy
