@@ -1,6 +1,7 @@
 //! What a daemon takes away from itself before it serves.
 //!
-//! Both daemons start in steps that the types put in order: [`begin`] before anything else, [`Start::become_user`]
+//! Both daemons start in steps that the types put in order: [`begin`] before anything else, [`Start::secret_memory`] while
+//! root may still lock as much as it likes (vaults), [`Start::become_user`]
 //! before anything is opened, [`Unprivileged::confine`] when everything is open and while there is one thread,
 //! [`Confined::filter`] when nothing but serving is left, for all threads; and only then [`Locked::ready`]. A step that
 //! the system refuses is an error by name and the daemon must not serve; nothing is skipped in silence, and the one step
@@ -12,6 +13,7 @@ mod access;
 pub mod attempt;
 mod descriptors;
 mod filters;
+mod memory;
 mod notify;
 mod panic;
 mod report;
@@ -21,6 +23,7 @@ mod user;
 
 pub use access::{Access, Landlock};
 pub use filters::{AARCH64, Filters, Instruction, Role, X86_64};
+pub use memory::{Level, SecretMemory, secret_memory};
 pub use report::{LockdownError, Report, Step};
 pub use start::{Confined, Locked, Start, Unprivileged, begin};
 pub use user::User;

@@ -26,6 +26,8 @@ pub enum Step {
     FileSize,
     /// RLIMIT_MEMLOCK is as high as the system allows.
     LockedMemory,
+    /// Memory for secrets (vaults): 2 if it is the kernel's secret memory, 1 if it is ordinary memory that is locked.
+    SecretMemory,
     /// PR_SET_MDWE is 1: no memory is both written and executed. 0 before Linux 6.3, where the filter alone sees to it.
     WriteExecute,
     /// Landlock: 2 if everything that is wanted is in force, 1 if only what Linux has since 6.7, 0 if the operator does
@@ -58,6 +60,7 @@ impl fmt::Display for Step {
             Self::OpenFiles => "open files",
             Self::FileSize => "file size",
             Self::LockedMemory => "locked memory",
+            Self::SecretMemory => "memory for secrets",
             Self::WriteExecute => "no memory written and executed",
             Self::Landlock => "landlock",
             Self::Filters => "filters",
@@ -117,6 +120,17 @@ pub enum LockdownError {
         "lockdown: threads: {0} run already, and landlock would not hold for them (does the token's module start its own?)"
     )]
     Threads(usize),
+    /// There is no memory for secrets.
+    #[error(
+        "lockdown: memory for secrets: {source}: this user may not lock {wanted} KiB. Raise its limit on locked memory \
+         (LimitMEMLOCK=infinity in the unit, `memlock` in limits.conf, `ulimit -l`)"
+    )]
+    SecretMemory {
+        /// How much was asked for at the least, in KiB.
+        wanted: usize,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A socket that could be pointed to any other on this machine.
     #[error("lockdown: sockets: descriptor {0} is a socket that could still be connected elsewhere")]
     LooseSocket(i32),

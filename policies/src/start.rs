@@ -7,6 +7,7 @@ use std::os::fd::RawFd;
 use crate::access::{Access, Landlock};
 use crate::descriptors;
 use crate::filters::Role;
+use crate::memory::{SecretMemory, secret_memory};
 use crate::notify::Notify;
 use crate::report::{LockdownError, Report, Step};
 use crate::system::{self, Limit};
@@ -15,6 +16,7 @@ use crate::user::{User, become_user};
 /// The process as it was started.
 pub struct Start {
     inherited: Vec<RawFd>,
+    report: Report,
 }
 
 /// Its own user, without capabilities. Now it may open what it needs.
@@ -48,19 +50,30 @@ pub fn begin(keep: &[RawFd]) -> Result<Start, LockdownError> {
     system::no_backtraces();
     crate::panic::install();
     warm_up()?;
-    Ok(Start { inherited: descriptors::inherited(keep)? })
+    Ok(Start { inherited: descriptors::inherited(keep)?, report: Report::default() })
 }
 
 impl Start {
+    /// Memory for secrets, as [`secret_memory`] maps it. Root may lock as much as it likes, so this comes before the
+    /// change of user.
+    ///
+    /// # Errors
+    /// The system locks too little.
+    pub fn secret_memory(&mut self, parts: &[usize], least: usize, most: usize) -> Result<SecretMemory, LockdownError> {
+        let memory = secret_memory(parts, least, most)?;
+        self.report.done(Step::SecretMemory, memory.level as u64);
+        Ok(memory)
+    }
+
     /// Gives up root for `user`, if root started the process, and every capability in any case. Before anything is
     /// opened: what root opens would belong to root, and what is read would be read by root's code.
     ///
     /// # Errors
     /// The process would go on as root, or the system refuses.
     pub fn become_user(self, user: Option<User>) -> Result<Unprivileged, LockdownError> {
-        let mut report = Report::default();
+        let Self { inherited, mut report } = self;
         become_user(user, &mut report)?;
-        Ok(Unprivileged { inherited: self.inherited, report })
+        Ok(Unprivileged { inherited, report })
     }
 }
 

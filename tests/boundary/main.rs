@@ -5,5 +5,6 @@
 mod launcher;
 mod lockfiles;
 mod map;
+mod memory;
 mod sandbox;
 mod walls;

@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The sections of `tests/README.md` whose tables promise a test in every line.
-const SECTIONS: [&str; 6] = [
+const SECTIONS: [&str; 7] = [
     "## Thefts",
     "## Hostile nodes",
     "## Faults",
     "## The audit log",
     "## The sandbox",
+    "## Memory",
     "## What the forerunner was known for",
 ];
 /// Where tests are.

@@ -19,11 +19,16 @@ pub(crate) struct Devnet {
     dir: PathBuf,
     start: Vec<String>,
     members: u8,
+    only_locked: bool,
 }
+
+/// The longest file of processes that do without secret memory: shorter than what a vault maps for secrets, and longer
+/// than anything that a small network writes.
+const SHORT: &str = "--fsize=67108864";
 
 impl Devnet {
     /// Founds a fresh network and waits until every member is ready and the buffer is filled.
-    pub(crate) fn start(name: &str, members: u8, port: u16, keys: Option<u32>) -> Self {
+    pub(crate) fn start(name: &str, members: u8, port: u16, keys: Option<u32>, only_locked: bool) -> Self {
         let bin = binaries();
         // Beside the binaries, so that the logs are there when a check has failed.
         let dir = bin.join("../e2e").join(name);
@@ -31,7 +36,7 @@ impl Devnet {
         if let Some(keys) = keys {
             start.extend(["--keys".to_owned(), keys.to_string()]);
         }
-        let mut net = Self { launcher: None, bin, dir, start, members };
+        let mut net = Self { launcher: None, bin, dir, start, members, only_locked };
         net.launch(true);
         net.wait_filled(Duration::from_secs(150 + 60 * u64::from(members)));
         net
@@ -43,7 +48,10 @@ impl Devnet {
         let log = self.dir.with_extension("log");
         let log = fs::OpenOptions::new().create(true).append(true).open(log).expect("the launcher's log");
         let launcher = self.bin.join("torus-devnet");
-        let mut command = Command::new(&launcher);
+        let mut command = Command::new(if self.only_locked { Path::new("prlimit") } else { &launcher });
+        if self.only_locked {
+            command.arg(SHORT).arg(&launcher);
+        }
         // Tied to this process, so that tests that are broken off leave nothing behind either.
         command.args(["become", &std::process::id().to_string(), "plain", "--"]);
         command.arg(&launcher).arg("run").arg("--dir").arg(&self.dir).args(&self.start);

@@ -13,6 +13,7 @@ mod harness;
 mod js;
 mod logins;
 mod long;
+mod residue;
 mod rpc;
 mod theft;
 mod twins;
@@ -24,9 +25,12 @@ use std::process::ExitCode;
 use devnet::Devnet;
 use harness::{Group, World, checks};
 
+/// The network whose vaults do without the kernel's secret memory.
+const LOCKED: &str = "locked";
+
 impl World for Devnet {
     fn start(name: &str, members: u8, port: u16, keys: Option<u32>) -> Self {
-        Self::start(name, members, port, keys)
+        Self::start(name, members, port, keys, name == LOCKED)
     }
 
     fn make_whole(&mut self) {
@@ -35,6 +39,13 @@ impl World for Devnet {
 }
 
 fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, rest @ ..] = args.as_slice()
+        && word == residue::unseal::WORD
+    {
+        residue::unseal::print(rest);
+        return ExitCode::SUCCESS;
+    }
     harness::run("e2e", groups())
 }
 
@@ -75,6 +86,7 @@ fn groups() -> Vec<Group<Devnet>> {
                 logins::no_log_of_a_member_holds_a_token_or_a_user,
                 audit::the_heads_of_all_audit_logs_reach_every_member,
                 audit::a_copy_of_a_running_vaults_log_is_proven_against_the_head_that_a_peer_holds,
+                residue::no_secret_of_a_batch_is_in_any_processs_memory_outside_the_vaults_own,
                 faults::a_login_needs_no_member_that_is_down,
                 faults::a_node_that_cannot_assign_says_so_by_its_status,
                 faults::a_killed_node_comes_back_and_catches_up,
@@ -85,6 +97,14 @@ fn groups() -> Vec<Group<Devnet>> {
                 faults::nothing_is_left_running_after_sigterm,
                 faults::nothing_is_left_running_after_the_launcher_was_killed,
             ],
+        },
+        Group {
+            name: LOCKED,
+            members: 5,
+            port: 100,
+            keys: Some(64),
+            long: false,
+            checks: checks![residue::what_is_searched_for_is_found_in_a_vaults_own_memory_where_that_can_be_read],
         },
         Group {
             name: "clock",

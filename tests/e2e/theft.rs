@@ -15,13 +15,18 @@ use crate::twins::{with_lax_base64, with_other_s};
 const ANY_S: &str = "devnet-any-s";
 const SUBJECT: &str = "devnet-subject";
 
-/// The temporary key of a login by hand. Its secret is thrown away: nothing here opens a share.
+/// The temporary key of a login by hand. Nothing here opens a share.
 pub(crate) struct Temporary(k256::PublicKey);
 
 impl Temporary {
     /// A fresh key.
     pub(crate) fn new() -> Self {
-        Self(k256::SecretKey::random(&mut rand_core::OsRng).public_key())
+        Self::of(&k256::SecretKey::random(&mut rand_core::OsRng))
+    }
+
+    /// The key of a secret that the caller keeps.
+    pub(crate) fn of(secret: &k256::SecretKey) -> Self {
+        Self(secret.public_key())
     }
 
     /// Its coordinates, 64 hex digits each.
@@ -50,10 +55,14 @@ fn commit(net: &Devnet, token: &str, verifier: &str, temporary: &Temporary) -> A
 }
 
 fn reveal(net: &Devnet, token: &str, verifier: &str, id: &str, receipts: &[Value]) -> Answers {
-    let params = json!({"encrypted": "yes", "item": [{
+    call_all(net, "ShareRequest", &reveal_of(token, verifier, id, receipts))
+}
+
+/// The parameters of a reveal.
+pub(crate) fn reveal_of(token: &str, verifier: &str, id: &str, receipts: &[Value]) -> Value {
+    json!({"encrypted": "yes", "item": [{
         "verifier_id": id, "idtoken": token, "nodesignatures": receipts, "verifieridentifier": verifier,
-    }]});
-    call_all(net, "ShareRequest", &params)
+    }]})
 }
 
 fn good(answers: &[Result<Value, Value>]) -> Vec<Value> {

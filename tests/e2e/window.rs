@@ -84,7 +84,7 @@ fn stopped_in_the_window(net: &mut Devnet) -> (Standing, Batch) {
 }
 
 /// Takes keys until the log opens a batch.
-fn open_a_batch(net: &Devnet) -> Batch {
+pub(crate) fn open_a_batch(net: &Devnet) -> Batch {
     let enough = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for member in 1..=net.members() {
@@ -205,8 +205,8 @@ enum Stage {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Batch {
-    number: u64,
+pub(crate) struct Batch {
+    pub(crate) number: u64,
     attempt: u64,
     stage: Stage,
     acks: u64,
@@ -227,6 +227,12 @@ impl View {
     fn under_way(&self) -> Option<&Batch> {
         self.batches.iter().find(|batch| batch.stage != Stage::Published)
     }
+}
+
+/// How many members have acknowledged a batch, as one of them knows it; `None` while he does not answer.
+pub(crate) fn acknowledged(net: &Devnet, member: u8, batch: u64) -> Option<u64> {
+    let view = look(net, member)?;
+    view.batch(batch).map(|batch| batch.acks)
 }
 
 /// `None` while the member does not answer.

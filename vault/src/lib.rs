@@ -5,7 +5,7 @@
 //!
 //! Requests come in at the [`door`] and wait in the queues of [`workers`]; [`serving`] says what each worker does with
 //! them: votes in [`consensus`], key generation in [`keygen`], users in [`logins`]. [`daemon`] starts and ends all that,
-//! [`operator`] is what a person does on the host, [`secrets`] what randomness and wiping need. [`store`] and [`clock`] are
+//! [`operator`] is what a person does on the host, [`secrets`] where secrets lie. [`store`] and [`clock`] are
 //! what is remembered, [`audit`] what is on record of it.
 #![deny(unsafe_code)]
 
@@ -31,4 +31,4 @@ pub use daemon::{boot, member, run};
 pub use door::{connection, descriptors, server};
 pub use logins::{budget, commit, ecies, owners, quota, reveal, users};
 pub use operator::{accept, doctor, freeze, init, prove, trust};
-pub use secrets::{randomness, scrub, signing};
+pub use secrets::{arena, randomness, signing, stack, strongroom};

@@ -19,6 +19,7 @@ use torus_vault::init::{Ceremony, init};
 use torus_vault::prove;
 use torus_vault::quota::Limits;
 use torus_vault::run::{Options, RunError, run};
+use torus_vault::strongroom::Strongroom;
 use torus_vault::trust::trust;
 
 /// The exit code of a refused PIN: `RestartPreventExitStatus=3` in a unit file.
@@ -256,7 +257,8 @@ fn make(args: Init) -> Result<String, torus_vault::init::InitError> {
 }
 
 fn serve(args: Run) -> Result<(), RunError> {
-    let start = begin(&[SOCKET])?;
+    let mut start = begin(&[SOCKET])?;
+    let room = Strongroom::lock(&mut start)?;
     let user = User::from_args(args.uid, args.gid).map_err(RunError::User)?;
     let process = start.become_user(user)?;
     // Before anything is opened or any thread started: the descriptor is ours, and threads inherit the signal mask.
@@ -265,7 +267,7 @@ fn serve(args: Run) -> Result<(), RunError> {
     let Run { network_file, node_uid, limits, token_dir, without_landlock, .. } = args;
     let landlock = if without_landlock { Landlock::Without } else { Landlock::Required };
     let options = Options { data, token, token_dir, pin_file, network_file, node_uid, limits, landlock };
-    run(&options, &listener, &stop, process)
+    run(&options, &listener, &stop, process, room)
 }
 
 fn look(args: Doctor) -> ExitCode {

@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use torus_ipc::{Deny, Request, Response};
 
 use crate::connection::{Places, Reply};
-use crate::scrub;
+use crate::stack::Stack;
 
 /// Requests of each kind that may be in flight.
 const VOTES: usize = 64;
@@ -64,7 +64,7 @@ pub trait AnswerInSlices {
     fn has_work(&self) -> bool;
     /// The request that the next slice is for, if anybody asked for it.
     fn turn(&self) -> Option<u64>;
-    /// Works for some milliseconds and wipes the stack of its secrets; what is answered comes back at once.
+    /// Works for some milliseconds; what is answered comes back at once.
     fn slice(&mut self) -> Vec<(u64, Result<Response, Deny>)>;
 }
 
@@ -99,23 +99,26 @@ impl Queues {
     }
 }
 
-/// Starts a thread that answers requests one by one, with state from `make`. Fails at once if the state cannot be made.
+/// Starts a thread that answers requests one by one on a stack of its own, with state from `make`. Fails at once if the
+/// state cannot be made.
 ///
 /// # Errors
 /// Those of `make`, or the system starts no thread.
 pub fn one_by_one<A: Answer + Send + 'static, E: std::fmt::Display + From<std::io::Error>>(
     name: &'static str,
+    mut stack: Stack,
     jobs: Receiver<Job>,
     make: impl Fn() -> Result<A, E> + Send + 'static,
 ) -> Result<JoinHandle<()>, E> {
-    let mut state = Some(scrub::clean(&make)?);
+    let mut state = Some(stack.run(&make)?);
     let run = move || {
         for Job { request, reply } in jobs {
             if state.is_none() {
-                state = again(name, &make);
+                state = again(name, &mut stack, &make);
             }
-            let answered =
-                state.as_mut().map_or(Some(Err(Deny::Store)), |state| guarded(name, || state.answer(request)));
+            let answered = state
+                .as_mut()
+                .map_or(Some(Err(Deny::Store)), |state| guarded(name, &mut stack, || state.answer(request)));
             reply.send(answered.unwrap_or_else(|| {
                 // Half-done changes in memory are forgotten; what is durable is whole.
                 state = None;
@@ -133,10 +136,12 @@ pub fn one_by_one<A: Answer + Send + 'static, E: std::fmt::Display + From<std::i
 /// Those of `make`, or the system starts no thread.
 pub fn in_slices<A: AnswerInSlices + Send + 'static, E: std::fmt::Display + From<std::io::Error>>(
     name: &'static str,
+    mut stack: Stack,
     jobs: Receiver<Job>,
     make: impl Fn() -> Result<A, E> + Send + 'static,
 ) -> Result<JoinHandle<()>, E> {
-    let mut slices = Slices { name, state: Some(scrub::clean(&make)?), waiting: BTreeMap::new(), next: 0 };
+    let state = Some(stack.run(&make)?);
+    let mut slices = Slices { name, stack, state, waiting: BTreeMap::new(), next: 0 };
     let run = move || {
         while slices.take(&jobs, &make) {
             slices.slice();
@@ -148,6 +153,7 @@ pub fn in_slices<A: AnswerInSlices + Send + 'static, E: std::fmt::Display + From
 
 struct Slices<A> {
     name: &'static str,
+    stack: Stack,
     state: Option<A>,
     /// The ways back of requests that were taken.
     waiting: BTreeMap<u64, Reply>,
@@ -174,7 +180,7 @@ impl<A: AnswerInSlices> Slices<A> {
 
     fn take_one<E: std::fmt::Display>(&mut self, Job { request, reply }: Job, make: &impl Fn() -> Result<A, E>) {
         if self.state.is_none() {
-            self.state = again(self.name, make);
+            self.state = again(self.name, &mut self.stack, make);
         }
         match &mut self.state {
             Some(state) => {
@@ -189,7 +195,7 @@ impl<A: AnswerInSlices> Slices<A> {
     fn slice(&mut self) {
         let Some(state) = self.state.as_mut().filter(|state| state.has_work()) else { return };
         let turn = state.turn();
-        match unwound(self.name, || state.slice()) {
+        match guarded(self.name, &mut self.stack, || state.slice()) {
             Some(answers) => {
                 for (number, answer) in answers {
                     if let Some(reply) = self.waiting.remove(&number) {
@@ -221,17 +227,18 @@ impl<A: AnswerInSlices> Slices<A> {
 /// Those of `make`, or the system starts no thread.
 pub fn by_group<A: AnswerGroup + Send + 'static, E: std::fmt::Display + From<std::io::Error>>(
     name: &'static str,
+    mut stack: Stack,
     jobs: Arc<Mutex<Receiver<Job>>>,
     make: impl Fn() -> Result<A, E> + Send + 'static,
 ) -> Result<JoinHandle<()>, E> {
-    let mut state = Some(scrub::clean(&make)?);
+    let mut state = Some(stack.run(&make)?);
     let run = move || {
         while let Some(group) = group(&jobs) {
             if state.is_none() {
-                state = again(name, &make);
+                state = again(name, &mut stack, &make);
             }
             let done = match state.as_mut() {
-                Some(state) => guarded(name, || state.answer(group)).is_some(),
+                Some(state) => guarded(name, &mut stack, || state.answer(group)).is_some(),
                 None => {
                     group.into_iter().for_each(|job| job.reply.send(Err(Deny::Store)));
                     true
@@ -257,25 +264,20 @@ fn group(jobs: &Mutex<Receiver<Job>>) -> Option<Vec<Job>> {
     Some(group)
 }
 
-fn again<A, E: std::fmt::Display>(name: &str, make: &impl Fn() -> Result<A, E>) -> Option<A> {
+fn again<A, E: std::fmt::Display>(name: &str, stack: &mut Stack, make: &impl Fn() -> Result<A, E>) -> Option<A> {
     // What is taken up from disk passes the stack, too.
-    scrub::clean(make).inspect_err(|error| crate::alarm!("the worker for {name} cannot begin again: {error}")).ok()
+    stack.run(make).inspect_err(|error| crate::alarm!("the worker for {name} cannot begin again: {error}")).ok()
 }
 
-/// Runs a request with its stack wiped afterwards; `None` if it panicked.
-fn guarded<T>(name: &str, work: impl FnOnce() -> T) -> Option<T> {
-    unwound(name, || scrub::clean(work))
-}
-
-/// Runs work that wipes its own stack; `None` if it panicked.
-fn unwound<T>(name: &str, work: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(work))
+/// Runs a request on its stack, which is wiped afterwards; `None` if it panicked.
+fn guarded<T>(name: &str, stack: &mut Stack, work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(|| stack.run(work)))
         .inspect_err(|_| crate::alarm!("a request for {name} failed in a way that is an error of this program"))
         .ok()
 }
 
 fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.to_owned()).stack_size(scrub::STACK).spawn(run)
+    thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
 #[cfg(test)]

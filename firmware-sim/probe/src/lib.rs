@@ -9,6 +9,7 @@ extern crate alloc;
 mod bump;
 
 use rand_core::{CryptoRng, Error, RngCore};
+use torus_memory::Heap;
 use torus_protocol::{Index, Input, Kind, Participant, Run, SLICE, Sizes};
 use torus_statement::Wire;
 
@@ -52,12 +53,12 @@ impl RngCore for Device {
 #[unsafe(no_mangle)]
 pub extern "C" fn torus_probe(seed: u64, index: u8) -> usize {
     let (Ok(sizes), Some(me)) = (Sizes::new(5, 3, 1), Index::new(index)) else { return 0 };
-    let Ok(run) = Run::new([0; 32], sizes, me, 1) else { return 0 };
+    let Ok(run) = Run::new([0; 32], sizes, me, 1, Heap::pool()) else { return 0 };
     let mut device = Device(seed);
-    let mut member = Participant::deal(run, &mut device);
-    let dealt = member.handle(Input::Continue(SLICE), &mut device);
+    let Ok(mut member) = Participant::deal(run, &mut device) else { return 0 };
+    let dealt = member.handle(Input::Continue(SLICE), &mut device).unwrap_or_default();
     let input = Input::Message { from: me, dealer: me, kind: Kind::Echo, digest: [0; 32], body: &[] };
-    let answered = member.handle(input, &mut device);
+    let answered = member.handle(input, &mut device).unwrap_or_default();
     let header = torus_statement::Header::from_bytes(&[index]).is_ok();
     let h = torus_sharing::second_generator() == torus_sharing::second_generator().double();
     let read = torus_audit::Record::from_bytes(&[index]).is_ok();

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
+use torus_memory::Heap;
 use torus_protocol::{
     Digest, Index, Input, Kind, Output, Participant, PublishedKeys, QualifiedSet, Record, Run, SLICE,
 };
@@ -45,7 +46,7 @@ pub(crate) struct World {
 
 /// A member's run.
 pub(crate) fn run(member: u8) -> Run {
-    Run::new([7; 32], kit::sizes(), kit::index(member), 1).unwrap()
+    Run::new([7; 32], kit::sizes(), kit::index(member), 1, Heap::pool()).unwrap()
 }
 
 /// A member's randomness.
@@ -65,7 +66,7 @@ fn honest() -> World {
     let mut queue = VecDeque::new();
     for member in 1..=5u8 {
         let rng = &mut rngs[usize::from(member) - 1];
-        let mut participant = Participant::deal(run(member), rng);
+        let mut participant = Participant::deal(run(member), rng).unwrap();
         queue.push_back((member, finished(&mut participant, rng)));
         members.push(participant);
     }
@@ -78,7 +79,9 @@ fn honest() -> World {
             for output in outputs {
                 let (to, input) = match output {
                     Output::Send { to, dealer, kind, digest, body } => {
-                        let packet = Packet { from, dealer, kind, digest, body: body.as_slice().to_vec() };
+                        let mut text = vec![0; body.len()];
+                        body.write(&mut text);
+                        let packet = Packet { from, dealer, kind, digest, body: text };
                         if to.get() == 1 {
                             packets.push(packet.clone());
                         }
@@ -113,7 +116,7 @@ fn honest() -> World {
                 for to in to {
                     let input = input.as_ref().map_or(Input::Sealed, Packet::input);
                     let (member, rng) = (&mut members[to.slot()], &mut rngs[to.slot()]);
-                    let mut outputs = member.handle(input, rng);
+                    let mut outputs = member.handle(input, rng).unwrap();
                     outputs.extend(finished(member, rng));
                     queue.push_back((to.get(), outputs));
                 }
@@ -125,7 +128,7 @@ fn honest() -> World {
             let set = QualifiedSet::new(kit::sizes(), &dealings).expect("all dealings are complete");
             for member in kit::sizes().members() {
                 let (participant, rng) = (&mut members[member.slot()], &mut rngs[member.slot()]);
-                let mut outputs = participant.handle(Input::Qualified(&set), rng);
+                let mut outputs = participant.handle(Input::Qualified(&set), rng).unwrap();
                 outputs.extend(finished(participant, rng));
                 queue.push_back((member.get(), outputs));
             }
@@ -139,7 +142,7 @@ fn honest() -> World {
         let mut outputs = Vec::new();
         vectors.retain(|(from, _)| from.get() != 1);
         for (from, body) in &vectors {
-            outputs.extend(members[0].handle(Input::Vector { from: *from, body }, &mut rngs[0]));
+            outputs.extend(members[0].handle(Input::Vector { from: *from, body }, &mut rngs[0]).unwrap());
         }
         outputs.extend(finished(&mut members[0], &mut rngs[0]));
         queue.push_back((1, outputs));
@@ -153,7 +156,7 @@ pub(crate) fn finished(participant: &mut Participant, rng: &mut ChaCha20Rng) -> 
         if !participant.has_work() {
             return outputs;
         }
-        outputs.extend(participant.handle(Input::Continue(SLICE), rng));
+        outputs.extend(participant.handle(Input::Continue(SLICE), rng).unwrap());
     }
     panic!("work without an end");
 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand_chacha::ChaCha20Rng;
+use torus_memory::Heap;
 use torus_protocol::{
     Digest, Index, Input, Kind, Output, Participant, Promise, QualifiedSet, Reason, Record, SecretBytes,
 };
@@ -175,7 +176,7 @@ impl Watch {
                     _ => {}
                 }
                 let honest = matrix == promise.matrix;
-                let rows = SecretBytes::from_vec(rows);
+                let rows = SecretBytes::copy_of(Heap::pool(), &rows).ok()?;
                 let parsed = Promise::parse(&run(1), promise.dealer, promise.digest, rows, &matrix).ok()?;
                 assert!(honest, "another matrix under the same digest");
                 promised.insert(promise.dealer, promise.digest);
@@ -186,7 +187,7 @@ impl Watch {
             promised.retain(|dealer, _| stored.iter().any(|promise| promise.dealer() == *dealer));
             Participant::resume(run(1), stored)
         } else {
-            Participant::deal(run(1), &mut rng)
+            Participant::deal(run(1), &mut rng).unwrap()
         };
         let mut watch = Self {
             participant,
@@ -223,7 +224,7 @@ impl Watch {
 
     fn handle(&mut self, input: Input<'_>) {
         self.steps += 1;
-        let outputs = self.participant.handle(input, &mut self.rng);
+        let outputs = self.participant.handle(input, &mut self.rng).unwrap();
         self.check(outputs);
         if !self.leaves {
             self.finish();

@@ -2,27 +2,29 @@
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use torus_memory::{Exhausted, Pool, Secret};
 use torus_statement::dkg::KeyIndex;
 use torus_statement::text::{VerifierId, VerifierName};
-use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// What stands for a user or a key in a record.
 pub type Pseudonym = [u8; 32];
 
 /// The key of the hashes. The public log names a key's owner by a hash that can be guessed, so that a key's index would
 /// name its user as well as his id: both are hashed here.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct SubjectKey([u8; 32]);
+pub struct SubjectKey(Secret<32>);
 
 impl SubjectKey {
     /// A key of zeros, to be filled in place.
-    pub const fn zero() -> Self {
-        Self([0; 32])
+    ///
+    /// # Errors
+    /// The pool has no room.
+    pub fn zero(pool: Pool) -> Result<Self, Exhausted> {
+        Secret::zeros(pool).map(Self)
     }
 
     /// The bytes, to fill or to seal.
     pub const fn bytes_mut(&mut self) -> &mut [u8; 32] {
-        &mut self.0
+        self.0.as_mut_bytes()
     }
 
     /// Stands for a user under a verifier.
@@ -39,7 +41,7 @@ impl SubjectKey {
 
     fn hash(&self, domain: &[u8], parts: &[&[u8]]) -> Pseudonym {
         // HMAC takes a key of any length, so there is no error to return.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return [0; 32] };
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()) else { return [0; 32] };
         mac.update(domain);
         parts.iter().for_each(|part| mac.update(part));
         mac.finalize().into_bytes().into()
@@ -53,13 +55,14 @@ mod tests {
     #[test]
     fn pseudonyms_depend_on_key_verifier_and_id_and_are_of_one_kind() {
         let (verifier, id) = (|name| VerifierName::new(name).unwrap(), |id| VerifierId::new(id).unwrap());
-        let mut key = SubjectKey::zero();
+        let zero = || SubjectKey::zero(torus_memory::Heap::pool()).unwrap();
+        let mut key = zero();
         key.bytes_mut().fill(7);
         let alice = key.user(&verifier("google"), &id("alice"));
         assert_eq!(alice, key.user(&verifier("google"), &id("alice")));
         assert_ne!(alice, key.user(&verifier("google"), &id("bob")));
         assert_ne!(alice, key.user(&verifier("googlea"), &id("lice")));
-        assert_ne!(alice, SubjectKey::zero().user(&verifier("google"), &id("alice")));
+        assert_ne!(alice, zero().user(&verifier("google"), &id("alice")));
         assert_ne!(key.key(KeyIndex::from_number(1)), key.key(KeyIndex::from_number(2)));
     }
 }

@@ -35,7 +35,8 @@ pub struct EpochPublic {
 
 /// The device of one worker thread. All devices of a process speak to the same keys.
 ///
-/// Errors are [`DeviceError`]; an operation that fails has let nothing secret out and leaves output buffers zeroed.
+/// Errors are [`DeviceError`]; an operation that fails has let nothing secret out and leaves output buffers zeroed. What
+/// it leaves on the stack is the caller's to wipe.
 pub trait Device: Send {
     /// The node's long-term public key.
     fn identity(&mut self) -> Result<Point, DeviceError>;

@@ -18,7 +18,6 @@ mod pin;
 mod raw;
 mod sealed;
 mod sealed_key;
-mod secret;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -30,6 +29,5 @@ pub use error::{DeviceError, PinError, TokenError};
 pub use pin::Pin;
 pub use sealed::SealedDevice;
 pub use sealed_key::{BadSealedKey, SealedKey};
-pub use secret::Secret;
 pub use session::Session;
 pub use token::{Token, TokenConfig, TokenInfo};

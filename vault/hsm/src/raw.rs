@@ -5,7 +5,6 @@
 #![allow(unsafe_code)]
 
 use crate::fault::check;
-use crate::secret::Secret;
 use core::ptr;
 use cryptoki::context::Function;
 use cryptoki::error::{Error, RvError};
@@ -108,7 +107,7 @@ impl Raw {
         aad: &[u8],
         tag_bits: sys::CK_ULONG,
         body: &[u8],
-        out: &mut Secret<ROOM>,
+        out: &mut [u8; ROOM],
     ) -> Result<usize, Error> {
         if body.len() > ROOM {
             return Err(Error::Pkcs11(RvError::EncryptedDataLenRange, Function::Decrypt));
@@ -137,7 +136,7 @@ impl Raw {
                 session.handle(),
                 body.as_ptr().cast_mut(),
                 sys::CK_ULONG::try_from(body.len())?,
-                out.as_mut_bytes().as_mut_ptr(),
+                out.as_mut_ptr(),
                 &mut length,
             )
         };
@@ -145,7 +144,7 @@ impl Raw {
         match length {
             Ok(length) if length <= ROOM => Ok(length),
             other => {
-                out.as_mut_bytes().zeroize();
+                out.zeroize();
                 other.and(Err(Error::InvalidValue))
             }
         }

@@ -5,8 +5,8 @@ use crate::device::{Device, EpochAttempt, EpochPublic};
 use crate::error::DeviceError;
 use crate::fault::Fault;
 use crate::objects::{self, Kind, Name, Strictness, Use};
+use crate::raw::ROOM;
 use crate::sealed_key::SealedKey;
-use crate::secret::Secret;
 use crate::session::Session;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
@@ -17,7 +17,7 @@ use k256::ecdsa::{Signature, VerifyingKey};
 use k256::{ProjectivePoint, Scalar};
 use std::collections::BTreeMap;
 use torus_sharing::Point;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 const DOMAIN: &[u8] = b"torus/data-key/v1\0";
 const MAX_AAD: usize = 1024;
@@ -272,13 +272,13 @@ fn load_pair(session: &Session, name: &Name, purpose: Use) -> Result<Option<EcKe
         Use::Derive => {
             let multiplier = Scalar::from(7u64);
             let peer = Point::new(&(ProjectivePoint::GENERATOR * multiplier)).ok();
-            let mut shared = Secret::zeros();
+            // No secret: anybody multiplies the public key by seven.
+            let mut shared = [0; 32];
             if let Some(peer) = peer {
-                derive(session, private, &peer, shared.as_mut_bytes())?;
+                derive(session, private, &peer, &mut shared)?;
             }
             let fits = |point: &Point| {
-                Point::new(&(point.projective() * multiplier))
-                    .is_ok_and(|point| point.to_xy().starts_with(shared.as_bytes()))
+                Point::new(&(point.projective() * multiplier)).is_ok_and(|point| point.to_xy().starts_with(&shared))
             };
             candidates.into_iter().find(fits)
         }
@@ -371,11 +371,12 @@ pub(crate) fn open(
     out: &mut [u8; 32],
 ) -> Result<(), Fault> {
     let (iv, body) = sealed.parts();
-    let mut room = Session::room();
+    // On the stack, which is the caller's to wipe; wiped here in any case.
+    let mut room = Zeroizing::new([0; ROOM]);
     let opened = session.raw().gcm_open(session.handle(), key, iv, aad, TAG_BITS, &body, &mut room);
     match opened.map_err(Fault::from) {
         Ok(32) => {
-            let (plain, _) = room.as_bytes().split_at(32);
+            let (plain, _) = room.split_at(32);
             out.copy_from_slice(plain);
             Ok(())
         }

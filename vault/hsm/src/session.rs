@@ -2,8 +2,7 @@
 
 use crate::error::TokenError;
 use crate::fault::Fault;
-use crate::raw::{ROOM, Raw};
-use crate::secret::Secret;
+use crate::raw::Raw;
 use crate::token::Token;
 use cryptoki::error::Error;
 use cryptoki::session::Session as Handle;
@@ -61,10 +60,5 @@ impl Session {
         getrandom::getrandom(&mut own).map_err(|_| crate::error::DeviceError::Randomness)?;
         nonce.iter_mut().zip(own).for_each(|(byte, other)| *byte ^= other);
         Ok(nonce)
-    }
-
-    /// An empty place for a decrypted key, wiped when dropped.
-    pub(crate) fn room() -> Secret<ROOM> {
-        Secret::zeros()
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
+use torus_memory::Heap;
 use torus_protocol::{
     Budget, Digest, Index, Input, Kind, Output, Participant, Promise, PublishedKeys, QualifiedSet, Record, Run, SLICE,
     SecretBytes, Sizes,
@@ -103,10 +104,10 @@ impl Spent {
     ) -> Vec<Output> {
         let mut out = Vec::new();
         if let Some((kind, input)) = input {
-            out.extend(self.timed(kind, || member.handle(input, rng)));
+            out.extend(self.timed(kind, || member.handle(input, rng)).unwrap_or_default());
         }
         while member.has_work() {
-            out.extend(self.timed(slices, || member.handle(Input::Continue(SLICE), rng)));
+            out.extend(self.timed(slices, || member.handle(Input::Continue(SLICE), rng)).unwrap_or_default());
         }
         out
     }
@@ -120,9 +121,10 @@ fn batch(sizes: Sizes) -> Spent {
     let mut readies: Vec<(Index, Digest)> = Vec::new();
     let mut promise = None;
     for me in sizes.members() {
-        let Ok(run) = Run::new([1; 32], sizes, me, BATCH) else { return spent };
+        let Ok(run) = Run::new([1; 32], sizes, me, BATCH, Heap::pool()) else { return spent };
         let start = cpu_time();
-        let mut member = spent.timed("deal: the polynomials", || Participant::deal(run, &mut rng));
+        let dealt = spent.timed("deal: the polynomials", || Participant::deal(run, &mut rng));
+        let Ok(mut member) = dealt else { return spent };
         let out = spent.drive(&mut member, None, &mut rng, "deal: a slice");
         spent.dealing += cpu_time().saturating_sub(start);
         members.push(member);
@@ -199,9 +201,8 @@ fn open(
 
 /// What a member does with a promise that it finds after a restart.
 fn restart(sizes: Sizes, me: Index, promise: &Promise, rng: &mut ChaCha20Rng, spent: &mut Spent) {
-    let Ok(run) = Run::new([1; 32], sizes, me, BATCH) else { return };
-    let mut rows = SecretBytes::zeros(promise.rows().as_slice().len());
-    rows.as_mut_slice().copy_from_slice(promise.rows().as_slice());
+    let Ok(run) = Run::new([1; 32], sizes, me, BATCH, Heap::pool()) else { return };
+    let Ok(rows) = SecretBytes::copy_of(run.pool(), promise.rows().as_slice()) else { return };
     let matrix = promise.matrix().to_vec();
     let Ok(mut reader) = torus_protocol::PromiseReader::new(&run, promise.dealer(), promise.digest(), rows, matrix)
     else {
@@ -230,7 +231,9 @@ fn take(
     for output in out {
         match output {
             Output::Send { to, dealer, kind, digest, body } => {
-                queue.push(Message { from: me, to, dealer, kind, digest, body: body.as_slice().to_vec() });
+                let mut text = vec![0; body.len()];
+                body.write(&mut text);
+                queue.push(Message { from: me, to, dealer, kind, digest, body: text });
             }
             Output::SignReady { dealer, digest } => readies.push((dealer, digest)),
             Output::Persist(Record::Promise(promise)) => *kept = Some((me, promise)),

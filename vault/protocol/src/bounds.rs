@@ -1,15 +1,18 @@
 //! How much one call does, in units of work, in a batch of the usual size among nine: at most its allowance and the
-//! piece that uses it up.
+//! piece that uses it up. And how much memory a member's secrets take: at most the room that a run says.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
+use torus_memory::{Heap, Pool};
 use torus_sharing::{Budget, Digest, Index, QualifiedSet, Sizes};
 
 use crate::participant::{Participant, SLICE};
-use crate::{Input, Kind, Output, Run, SecretBytes};
+use crate::{Input, Kind, Output, Run};
 
 /// The longest piece: the check of one vector.
 const PIECE: usize = 64 * 128 + 1;
@@ -20,7 +23,7 @@ struct Message {
     dealer: Index,
     kind: Kind,
     digest: Digest,
-    body: SecretBytes,
+    body: Vec<u8>,
 }
 
 /// One member, and what its calls took.
@@ -29,14 +32,16 @@ struct Measured {
     calls: usize,
     longest: usize,
     sum: usize,
+    memory: &'static Heap,
+    room: usize,
 }
 
 impl Measured {
     fn answer(&mut self, input: Option<Input<'_>>, rng: &mut ChaCha20Rng) -> Vec<Output> {
-        let mut out = input.map_or_else(Vec::new, |input| self.member.handle(input, rng));
+        let mut out = input.map_or_else(Vec::new, |input| self.member.handle(input, rng).unwrap());
         while self.member.has_work() {
             let mut budget = Budget::new(SLICE);
-            out.extend(self.member.go_on(&mut budget, rng));
+            out.extend(self.member.go_on(&mut budget, rng).unwrap());
             self.calls += 1;
             self.longest = self.longest.max(budget.spent());
             self.sum += budget.spent();
@@ -54,13 +59,17 @@ fn no_call_of_a_batch_of_128_among_nine_does_more_than_its_slice_and_one_piece()
     let post = |from: Index, out: Vec<Output>, queue: &mut VecDeque<Message>| {
         for output in out {
             if let Output::Send { to, dealer, kind, digest, body } = output {
-                queue.push_back(Message { from, to, dealer, kind, digest, body });
+                let mut bytes = vec![0; body.len()];
+                body.write(&mut bytes);
+                queue.push_back(Message { from, to, dealer, kind, digest, body: bytes });
             }
         }
     };
     for me in sizes.members() {
-        let member = Participant::deal(Run::new([1; 32], sizes, me, 128).unwrap(), &mut rng);
-        let mut measured = Measured { member, calls: 0, longest: 0, sum: 0 };
+        let memory: &'static Heap = Box::leak(Box::new(Heap::part(usize::MAX)));
+        let run = Run::new([1; 32], sizes, me, 128, Pool::new(memory)).unwrap();
+        let member = Participant::deal(run, &mut rng).unwrap();
+        let mut measured = Measured { member, calls: 0, longest: 0, sum: 0, memory, room: run.room() };
         let out = measured.answer(None, &mut rng);
         assert!(measured.calls > 40, "a dealing in {} calls", measured.calls);
         members.push(measured);
@@ -75,10 +84,10 @@ fn no_call_of_a_batch_of_128_among_nine_does_more_than_its_slice_and_one_piece()
                 continue;
             }
             if [2, 5].contains(&from.get()) && matches!(kind, Kind::Echo | Kind::Ready) {
-                message.body.as_mut_slice()[70] ^= 1;
+                message.body[70] ^= 1;
             }
         }
-        let input = Input::Message { from, dealer, kind, digest, body: message.body.as_slice() };
+        let input = Input::Message { from, dealer, kind, digest, body: &message.body };
         let out = members[to.slot()].answer(Some(input), &mut rng);
         post(to, out, &mut queue);
     }
@@ -103,6 +112,11 @@ fn no_call_of_a_batch_of_128_among_nine_does_more_than_its_slice_and_one_piece()
         assert!(member.longest < SLICE + PIECE, "member {me}: {} units in one call", member.longest);
         // Nothing long goes uncounted: each dealing of others is read and summed, the own one committed.
         assert!(member.sum > 128 * 25 * (100 + 8 * 16), "member {me}: {} units in all", member.sum);
+    }
+    for (me, member) in sizes.members().zip(&members) {
+        let peak = member.memory.peak();
+        assert!(peak <= member.room, "member {me}: {peak} bytes of {}", member.room);
+        assert!(peak > member.room / 4, "member {me}: the room is for much more than {peak} bytes");
     }
     assert!(members[8].sum > members[7].sum + 128 * 25 * 16, "the search is counted");
 }

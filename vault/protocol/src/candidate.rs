@@ -3,8 +3,10 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use torus_memory::Exhausted;
 use torus_sharing::{Digest, Index, Matrix};
 
+use crate::instance::Refused;
 use crate::message::Reason;
 use crate::points;
 use crate::rows::Rows;
@@ -87,30 +89,30 @@ impl Candidate {
     }
 
     /// What this member owes another, once it holds rows.
-    pub(crate) fn owed(&mut self, member: Index) -> Option<&SecretBytes> {
-        let held = self.held.as_mut()?;
-        let slot = held.owed.get_mut(member.slot())?;
+    pub(crate) fn owed(&mut self, run: &Run, member: Index) -> Result<Option<&SecretBytes>, Exhausted> {
+        let Some(held) = self.held.as_mut() else { return Ok(None) };
+        let Some(slot) = held.owed.get_mut(member.slot()) else { return Ok(None) };
         if slot.is_none() {
-            *slot = Some(held.rows.points_for(member));
+            *slot = Some(held.rows.points_for(run, member)?);
         }
-        slot.as_ref()
+        Ok(slot.as_ref())
     }
 
     /// Counts a vote with its points, or keeps the points until they can be checked.
-    pub(crate) fn add(&mut self, run: &Run, from: Index, vote: Vote, body: &[u8]) -> Result<(), Reason> {
+    pub(crate) fn add(&mut self, run: &Run, from: Index, vote: Vote, body: &[u8]) -> Result<(), Refused> {
         if self.bad.contains(from) {
-            return Err(Reason::BadPoints);
+            return Err(Reason::BadPoints.into());
         }
-        if let Some(owed) = self.owed(from) {
+        if let Some(owed) = self.owed(run, from)? {
             if !points::mirrors(owed, body) {
-                return Err(Reason::BadPoints);
+                return Err(Reason::BadPoints.into());
             }
         } else {
-            let received = points::parse(run, body).ok_or(Reason::Malformed)?;
+            let received = points::parse(run, body)?.ok_or(Reason::Malformed)?;
             let slot = self.points.get_mut(from.slot()).ok_or(Reason::Outside)?;
             match slot {
                 // A member owes the same points in Echo, Ready and Points.
-                Some(earlier) if !same(earlier, &received) => return Err(Reason::BadPoints),
+                Some(earlier) if !same(earlier, &received) => return Err(Reason::BadPoints.into()),
                 Some(_) => {}
                 None => *slot = Some(received),
             }
@@ -129,7 +131,7 @@ impl Candidate {
     }
 
     /// Takes rows that are known to open the matrix; what arrived before is checked against them and dropped.
-    pub(crate) fn hold(&mut self, run: &Run, rows: Rows) -> Vec<Index> {
+    pub(crate) fn hold(&mut self, run: &Run, rows: Rows) -> Result<Vec<Index>, Exhausted> {
         let owed = run.sizes().members().map(|_| None).collect();
         self.held = Some(Held { rows, owed });
         let mut refused = Vec::new();
@@ -138,12 +140,12 @@ impl Candidate {
             if self.verified.contains(member) {
                 continue;
             }
-            if !self.owed(member).is_some_and(|owed| points::mirrors(owed, body.as_slice())) {
+            if !self.owed(run, member)?.is_some_and(|owed| points::mirrors(owed, body.as_slice())) {
                 self.strike(member);
                 refused.push(member);
             }
         }
-        refused
+        Ok(refused)
     }
 
     /// Members whose points are not checked on the curve yet.
@@ -170,7 +172,7 @@ impl Candidate {
     }
 
     /// Rows from the first k verified points, if there are k.
-    pub(crate) fn interpolate(&self, run: &Run) -> Option<Rows> {
+    pub(crate) fn interpolate(&self, run: &Run) -> Result<Option<Rows>, Exhausted> {
         let verified: Vec<(Index, &SecretBytes)> = run
             .sizes()
             .members()

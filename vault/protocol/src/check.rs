@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use torus_memory::Exhausted;
 use torus_sharing::{Budget, Digest, Index, Matrix, MatrixReader};
 
 use crate::combination::Combination;
@@ -24,10 +25,15 @@ pub(crate) enum Check {
 
 impl Instance {
     /// Goes on with a check until the budget is spent: the same check if it is not over, else what follows from it.
-    pub(crate) fn go_on(&mut self, ctx: &mut Context<'_>, check: Check, budget: &mut Budget) -> Option<Check> {
+    pub(crate) fn go_on(
+        &mut self,
+        ctx: &mut Context<'_>,
+        check: Check,
+        budget: &mut Budget,
+    ) -> Result<Option<Check>, Exhausted> {
         match check {
             Check::Reading { from, digest, mut reader, rows } => match reader.read(budget) {
-                Ok(None) => Some(Check::Reading { from, digest, reader, rows }),
+                Ok(None) => Ok(Some(Check::Reading { from, digest, reader, rows })),
                 Ok(Some(matrix)) => {
                     budget.spend(matrix.points().len());
                     self.on_read(ctx, from, digest, Arc::new(matrix), rows)
@@ -35,7 +41,7 @@ impl Instance {
                 Err(_) => self.refuse(ctx, from, Reason::Malformed),
             },
             Check::Rows { digest, matrix, rows, mut sum } => match sum.advance(&matrix, budget) {
-                None => Some(Check::Rows { digest, matrix, rows, sum }),
+                None => Ok(Some(Check::Rows { digest, matrix, rows, sum })),
                 Some(true) => {
                     budget.spend(matrix.points().len());
                     self.echo(ctx, digest, matrix, rows)
@@ -47,8 +53,8 @@ impl Instance {
                 let Some(candidate) = self.existing(digest) else { return self.progress(ctx) };
                 let Some(matrix) = candidate.matrix.clone() else { return self.progress(ctx) };
                 let points = |member| candidate.points_of(member);
-                match search.advance(&run, &matrix, points, ctx.generators, ctx.rng, budget) {
-                    None => Some(Check::Points { digest, senders, search }),
+                match search.advance(&run, &matrix, points, ctx.generators, ctx.rng, budget)? {
+                    None => Ok(Some(Check::Points { digest, senders, search })),
                     Some(bad) => {
                         candidate.checked(&senders, &bad);
                         bad.into_iter().for_each(|from| ctx.fault(from, Reason::BadPoints));
@@ -68,14 +74,14 @@ impl Instance {
         digest: Digest,
         matrix: Arc<Matrix>,
         rows: Option<Rows>,
-    ) -> Option<Check> {
+    ) -> Result<Option<Check>, Exhausted> {
         if matrix.digest(&ctx.run.sid(self.dealer)) != digest {
             return self.refuse(ctx, from, Reason::WrongDigest);
         }
         match rows {
             Some(rows) => {
-                let sum = Box::new(rows.combine(ctx.run, ctx.generators, ctx.rng));
-                Some(Check::Rows { digest, matrix, rows, sum })
+                let sum = Box::new(rows.combine(ctx.run, ctx.generators, ctx.rng)?);
+                Ok(Some(Check::Rows { digest, matrix, rows, sum }))
             }
             None => {
                 self.candidate(ctx.run, digest).matrix = Some(matrix);
@@ -84,7 +90,7 @@ impl Instance {
         }
     }
 
-    fn refuse(&mut self, ctx: &mut Context<'_>, from: Index, reason: Reason) -> Option<Check> {
+    fn refuse(&mut self, ctx: &mut Context<'_>, from: Index, reason: Reason) -> Result<Option<Check>, Exhausted> {
         ctx.fault(from, reason);
         self.progress(ctx)
     }

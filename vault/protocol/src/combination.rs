@@ -5,6 +5,7 @@
 
 use k256::{ProjectivePoint, Scalar};
 use rand_core::CryptoRngCore;
+use torus_memory::{Exhausted, Pool, apart};
 use torus_sharing::{Budget, Matrix, Products};
 
 use crate::secret::SecretScalars;
@@ -20,13 +21,11 @@ pub(crate) fn coefficient(rng: &mut dyn CryptoRngCore) -> Scalar {
 /// What the equations say on G and on H.
 pub(crate) struct Left(SecretScalars);
 
-impl Default for Left {
-    fn default() -> Self {
-        Self(SecretScalars::zeros(2))
-    }
-}
-
 impl Left {
+    pub(crate) fn zero(pool: Pool) -> Result<Self, Exhausted> {
+        SecretScalars::zeros(pool, 2).map(Self)
+    }
+
     /// Adds a weighted value of a polynomial, or of its blinding one.
     pub(crate) fn add(&mut self, blinding: bool, value: Scalar) {
         if let Some(sum) = self.0.as_mut_slice().get_mut(usize::from(blinding)) {
@@ -45,7 +44,7 @@ impl Combination {
     /// `scalars` in the order of the matrix's points.
     pub(crate) fn new(generators: &Generators, left: Left, scalars: &[Scalar]) -> Self {
         let left = match left.0.as_slice() {
-            [value, blind] => generators.pedersen(value, blind),
+            [value, blind] => apart(|| generators.pedersen(value, blind)),
             _ => ProjectivePoint::IDENTITY,
         };
         Self { left, right: Products::new(scalars) }

@@ -4,8 +4,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use rand_core::CryptoRngCore;
+use torus_memory::Exhausted;
 use torus_sharing::{Budget, Digest, Matrix, MatrixWriter};
 
+use crate::body::Body;
 use crate::dealing::Dealing;
 use crate::message::{Kind, Output};
 use crate::rows::Rows;
@@ -37,51 +39,49 @@ pub(crate) enum Dealt {
 
 impl Deal {
     /// Draws the polynomials: all the randomness of a dealing.
-    pub(crate) fn new(run: Run, rng: &mut dyn CryptoRngCore) -> Self {
+    pub(crate) fn new(run: Run, rng: &mut dyn CryptoRngCore) -> Result<Self, Exhausted> {
         let writer = MatrixWriter::new(run.sizes(), run.keys()).ok();
-        Self { dealing: Dealing::random(run, rng), writer, whole: None, sends: Vec::new() }
+        Ok(Self { dealing: Dealing::random(run, rng)?, writer, whole: None, sends: Vec::new() })
     }
 
-    pub(crate) fn advance(&mut self, run: &Run, generators: &Generators, budget: &mut Budget) -> Dealt {
+    pub(crate) fn advance(
+        &mut self,
+        run: &Run,
+        generators: &Generators,
+        budget: &mut Budget,
+    ) -> Result<Dealt, Exhausted> {
         let me = run.me();
         while self.whole.is_none() {
             if budget.is_spent() {
-                return Dealt::Unfinished;
+                return Ok(Dealt::Unfinished);
             }
-            let Some(writer) = self.writer.as_mut() else { return Dealt::Never };
+            let Some(writer) = self.writer.as_mut() else { return Ok(Dealt::Never) };
             let points = self.dealing.commit(generators, writer.len(), PIECE);
             budget.spend(points.len() * COMMITMENT);
             if writer.push(&points).is_err() {
-                return Dealt::Never;
+                return Ok(Dealt::Never);
             }
             if points.len() < PIECE {
-                let Some(Ok(matrix)) = self.writer.take().map(MatrixWriter::finish) else { return Dealt::Never };
+                let Some(Ok(matrix)) = self.writer.take().map(MatrixWriter::finish) else { return Ok(Dealt::Never) };
                 budget.spend(matrix.points().len());
                 let digest = matrix.digest(&run.sid(me));
                 self.whole = Some((Arc::new(matrix), digest));
             }
         }
-        let Some((matrix, digest)) = &self.whole else { return Dealt::Never };
+        let Some((matrix, digest)) = &self.whole else { return Ok(Dealt::Never) };
         for to in run.others().skip(self.sends.len()) {
             if budget.is_spent() {
-                return Dealt::Unfinished;
+                return Ok(Dealt::Unfinished);
             }
             budget.spend(matrix.points().len() / 2);
-            let body = send_body(run, matrix, &self.dealing.rows_for(to));
+            let mut rows = SecretBytes::zeros(run.pool(), Rows::byte_length(run))?;
+            self.dealing.rows_for(to)?.write(rows.as_mut_slice());
+            let body = Body::with_matrix(matrix.clone(), rows);
             self.sends.push(Output::Send { to, dealer: me, kind: Kind::Send, digest: *digest, body });
         }
         budget.spend(matrix.points().len());
-        let own: Rows = self.dealing.rows_for(me);
-        Dealt::Whole { sends: core::mem::take(&mut self.sends), digest: *digest, matrix: matrix.clone(), own }
+        let own: Rows = self.dealing.rows_for(me)?;
+        let sends = core::mem::take(&mut self.sends);
+        Ok(Dealt::Whole { sends, digest: *digest, matrix: matrix.clone(), own })
     }
-}
-
-fn send_body(run: &Run, matrix: &Matrix, rows: &Rows) -> SecretBytes {
-    let length = matrix.as_bytes().len();
-    let mut body = SecretBytes::zeros(length + Rows::byte_length(run));
-    if let Some((first, second)) = body.as_mut_slice().split_at_mut_checked(length) {
-        first.copy_from_slice(matrix.as_bytes());
-        rows.write(second);
-    }
-    body
 }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use k256::{AffinePoint, Scalar};
 use rand_core::CryptoRngCore;
+use torus_memory::{Exhausted, apart};
 use torus_sharing::{Index, normalise};
 
 use crate::polynomial::{column, row};
@@ -22,33 +23,35 @@ pub(crate) struct Dealing {
 }
 
 impl Dealing {
-    pub(crate) fn random(run: Run, rng: &mut dyn CryptoRngCore) -> Self {
+    pub(crate) fn random(run: Run, rng: &mut dyn CryptoRngCore) -> Result<Self, Exhausted> {
         let length = run.keys() * run.sizes().k() * run.sizes().k();
-        let (mut f, mut blind) = (SecretScalars::zeros(length), SecretScalars::zeros(length));
+        let (mut f, mut blind) = (SecretScalars::zeros(run.pool(), length)?, SecretScalars::zeros(run.pool(), length)?);
         f.fill_random(rng);
         blind.fill_random(rng);
-        Self { run, f, blind }
+        Ok(Self { run, f, blind })
     }
 
     /// C_jl = f_jl G + f'_jl H, `count` of them from a position on, in the order of the matrix; fewer at its end.
     pub(crate) fn commit(&self, generators: &Generators, from: usize, count: usize) -> Vec<AffinePoint> {
         let pairs = self.f.as_slice().iter().zip(self.blind.as_slice()).skip(from).take(count);
-        let points: Vec<_> = pairs.map(|(s, blind)| generators.pedersen(s, blind)).collect();
+        let points: Vec<_> = apart(|| pairs.map(|(s, blind)| generators.pedersen(s, blind)).collect());
         normalise(&points)
     }
 
     /// a(y) = f(i, y), a'(y), b(x) = f(x, i), b'(x) of each key for one member.
-    pub(crate) fn rows_for(&self, member: Index) -> Rows {
+    pub(crate) fn rows_for(&self, member: Index) -> Result<Rows, Exhausted> {
         let k = self.run.sizes().k();
         let at = Scalar::from(u64::from(member.get()));
-        let mut rows = Rows::zeros(&self.run);
-        let keys = self.f.as_slice().chunks_exact(k * k).zip(self.blind.as_slice().chunks_exact(k * k));
-        for ((f, blind), out) in keys.zip(rows.by_key_mut()) {
-            for (part, values) in out.chunks_exact_mut(k).enumerate() {
-                let polynomial = if part % 2 == 0 { f } else { blind };
-                if part < 2 { row(polynomial, at, values) } else { column(polynomial, at, values) }
+        let mut rows = Rows::zeros(&self.run)?;
+        apart(|| {
+            let keys = self.f.as_slice().chunks_exact(k * k).zip(self.blind.as_slice().chunks_exact(k * k));
+            for ((f, blind), out) in keys.zip(rows.by_key_mut()) {
+                for (part, values) in out.chunks_exact_mut(k).enumerate() {
+                    let polynomial = if part % 2 == 0 { f } else { blind };
+                    if part < 2 { row(polynomial, at, values) } else { column(polynomial, at, values) }
+                }
             }
-        }
-        rows
+        });
+        Ok(rows)
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use torus_memory::{Exhausted, Pool};
 use torus_sharing::{Digest, Index, PublishedKeys, QualifiedSet};
 
 use crate::message::{Input, Kind};
@@ -18,17 +19,17 @@ pub(crate) enum Held {
 
 impl Held {
     /// A copy that can wait; there is nothing to wait for in `Continue`.
-    pub(crate) fn new(input: Input<'_>) -> Option<Self> {
-        Some(match input {
+    pub(crate) fn new(input: Input<'_>, pool: Pool) -> Result<Option<Self>, Exhausted> {
+        Ok(Some(match input {
             Input::Message { from, dealer, kind, digest, body } => {
-                Self::Message { from, dealer, kind, digest, body: SecretBytes::copy_of(body) }
+                Self::Message { from, dealer, kind, digest, body: SecretBytes::copy_of(pool, body)? }
             }
             Input::Qualified(set) => Self::Qualified(set.clone()),
             Input::Sealed => Self::Sealed,
             Input::Vector { from, body } => Self::Vector { from, body: body.to_vec() },
             Input::Keys(keys) => Self::Keys(keys.clone()),
-            Input::Continue(_) => return None,
-        })
+            Input::Continue(_) => return Ok(None),
+        }))
     }
 
     /// As it came.

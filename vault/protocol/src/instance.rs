@@ -8,8 +8,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use rand_core::CryptoRngCore;
+use torus_memory::Exhausted;
 use torus_sharing::{Digest, Index, Matrix, MatrixReader};
 
+use crate::body::Body;
 use crate::candidate::{Candidate, Members, Vote};
 use crate::check::Check;
 use crate::message::{Kind, Output, Promise, Reason, Record};
@@ -23,6 +25,26 @@ use crate::table::Generators;
 const ANSWERS: u8 = 8;
 const WANT_MATRIX: u8 = 1;
 const WANT_POINTS: u8 = 2;
+
+/// Why a message did nothing.
+pub(crate) enum Refused {
+    /// It breaks a rule.
+    Rule(Reason),
+    /// There is no memory for what it says.
+    Memory(Exhausted),
+}
+
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        Self::Rule(reason)
+    }
+}
+
+impl From<Exhausted> for Refused {
+    fn from(exhausted: Exhausted) -> Self {
+        Self::Memory(exhausted)
+    }
+}
 
 /// What every dealing of a participant shares.
 pub(crate) struct Context<'a> {
@@ -77,21 +99,21 @@ impl Instance {
         digest: Digest,
         matrix: Arc<Matrix>,
         rows: Rows,
-    ) -> Option<Check> {
+    ) -> Result<Option<Check>, Exhausted> {
         self.sent = true;
         self.echo(ctx, digest, matrix, rows)
     }
 
     /// Goes on from a promise: the Ready it stands for is repeated.
-    pub(crate) fn resume(&mut self, ctx: &mut Context<'_>, promise: Promise) {
-        let Some(rows) = Rows::parse(ctx.run, promise.rows.as_slice()) else { return };
+    pub(crate) fn resume(&mut self, ctx: &mut Context<'_>, promise: Promise) -> Result<(), Exhausted> {
+        let Some(rows) = Rows::parse(ctx.run, promise.rows.as_slice())? else { return Ok(()) };
         self.takes_part = true;
         // Whether it echoed before is unknown here: it does not again, nor does it accept a Send.
         self.sent = true;
         let candidate = self.candidate(ctx.run, promise.digest);
         candidate.matrix = Some(promise.matrix);
-        candidate.hold(ctx.run, rows);
-        self.send_ready(ctx, promise.digest);
+        candidate.hold(ctx.run, rows)?;
+        self.send_ready(ctx, promise.digest)
     }
 
     /// A message of an authenticated member other than this one. What comes back is to be gone on with before anything
@@ -103,7 +125,7 @@ impl Instance {
         kind: Kind,
         digest: Digest,
         body: &[u8],
-    ) -> Option<Check> {
+    ) -> Result<Option<Check>, Exhausted> {
         let result = match kind {
             Kind::Send => self.on_send(ctx, from, digest, body),
             Kind::Echo => self.on_vote(ctx, from, Vote::Echo, digest, body).map(|()| None),
@@ -114,8 +136,9 @@ impl Instance {
         };
         match result {
             Ok(None) => self.progress(ctx),
-            Ok(check) => check,
-            Err(reason) => {
+            Ok(check) => Ok(check),
+            Err(Refused::Memory(exhausted)) => Err(exhausted),
+            Err(Refused::Rule(reason)) => {
                 ctx.fault(from, reason);
                 self.progress(ctx)
             }
@@ -123,7 +146,7 @@ impl Instance {
     }
 
     /// The log qualified this dealing with this digest: other digests are forgotten, the rows are fetched if missing.
-    pub(crate) fn qualify(&mut self, ctx: &mut Context<'_>, digest: Digest) -> Option<Check> {
+    pub(crate) fn qualify(&mut self, ctx: &mut Context<'_>, digest: Digest) -> Result<Option<Check>, Exhausted> {
         self.qualified = Some(digest);
         self.candidates.retain(|candidate| candidate.digest == digest);
         self.candidate(ctx.run, digest);
@@ -143,9 +166,9 @@ impl Instance {
         from: Index,
         digest: Digest,
         body: &[u8],
-    ) -> Result<Option<Check>, Reason> {
+    ) -> Result<Option<Check>, Refused> {
         if from != self.dealer {
-            return Err(Reason::NotTheDealer);
+            return Err(Reason::NotTheDealer.into());
         }
         // The first counts, valid or not; a restarted member waits for the others' points.
         if self.sent || !self.takes_part {
@@ -156,7 +179,7 @@ impl Instance {
         let length = Matrix::byte_length(run.sizes(), run.keys());
         let (matrix, rows) = body.split_at_checked(length).ok_or(Reason::Malformed)?;
         let reader = MatrixReader::new(run.sizes(), run.keys(), matrix.to_vec()).map_err(|_| Reason::Malformed)?;
-        let rows = Rows::parse(run, rows).ok_or(Reason::Malformed)?;
+        let rows = Rows::parse(run, rows)?.ok_or(Reason::Malformed)?;
         Ok(Some(Check::Reading { from, digest, reader, rows: Some(rows) }))
     }
 
@@ -166,7 +189,7 @@ impl Instance {
         digest: Digest,
         matrix: Arc<Matrix>,
         rows: Rows,
-    ) -> Option<Check> {
+    ) -> Result<Option<Check>, Exhausted> {
         let run = *ctx.run;
         let dealer = self.dealer;
         if self.qualified.is_some_and(|qualified| qualified != digest) {
@@ -175,13 +198,13 @@ impl Instance {
         let candidate = self.candidate(&run, digest);
         candidate.matrix = Some(matrix);
         if candidate.rows().is_none() {
-            let refused = candidate.hold(&run, rows);
+            let refused = candidate.hold(&run, rows)?;
             refused.into_iter().for_each(|from| ctx.fault(from, Reason::BadPoints));
         }
         let candidate = self.candidate(&run, digest);
         ctx.out.push(Output::Persist(Record::Echoed { dealer, digest }));
         candidate.echoes.insert(run.me());
-        send_points(ctx, candidate, dealer, Kind::Echo);
+        send_points(ctx, candidate, dealer, Kind::Echo)?;
         self.echo_seen.insert(run.me());
         self.progress(ctx)
     }
@@ -193,7 +216,7 @@ impl Instance {
         vote: Vote,
         digest: Digest,
         body: &[u8],
-    ) -> Result<(), Reason> {
+    ) -> Result<(), Refused> {
         let seen = if vote == Vote::Echo { &mut self.echo_seen } else { &mut self.ready_seen };
         if !seen.insert(from) {
             // A repeated Ready comes from a member that restarted, and may have lost our question.
@@ -209,25 +232,25 @@ impl Instance {
         self.candidate(ctx.run, digest).add(ctx.run, from, vote, body)
     }
 
-    fn on_need(&mut self, ctx: &mut Context<'_>, from: Index, digest: Digest, body: &[u8]) -> Result<(), Reason> {
-        let [wanted @ 1..=3] = body else { return Err(Reason::Malformed) };
+    fn on_need(&mut self, ctx: &mut Context<'_>, from: Index, digest: Digest, body: &[u8]) -> Result<(), Refused> {
+        let [wanted @ 1..=3] = body else { return Err(Reason::Malformed.into()) };
         let dealer = self.dealer;
         let answered = self.answered.get_mut(from.slot()).ok_or(Reason::Outside)?;
         let Some(candidate) = self.candidates.iter_mut().find(|candidate| candidate.digest == digest) else {
             return Ok(());
         };
         if *answered >= ANSWERS {
-            return Err(Reason::Flood);
+            return Err(Reason::Flood.into());
         }
         *answered += 1;
         if let Some(matrix) = candidate.matrix.as_ref().filter(|_| wanted & WANT_MATRIX != 0) {
-            let body = SecretBytes::from_vec(matrix.as_bytes().to_vec());
+            let body = Body::matrix(matrix.clone(), ctx.run.pool());
             ctx.out.push(Output::Send { to: from, dealer, kind: Kind::Matrix, digest, body });
         }
         if wanted & WANT_POINTS != 0
-            && let Some(owed) = candidate.owed(from)
+            && let Some(owed) = candidate.owed(ctx.run, from)?
         {
-            let body = SecretBytes::copy_of(owed.as_slice());
+            let body = SecretBytes::copy_of(ctx.run.pool(), owed.as_slice())?.into();
             ctx.out.push(Output::Send { to: from, dealer, kind: Kind::Points, digest, body });
         }
         Ok(())
@@ -239,11 +262,11 @@ impl Instance {
         from: Index,
         digest: Digest,
         body: &[u8],
-    ) -> Result<Option<Check>, Reason> {
+    ) -> Result<Option<Check>, Refused> {
         let run = *ctx.run;
         let wanted = self.existing(digest).ok_or(Reason::Unasked)?;
         if !wanted.asked_matrix.contains(from) {
-            return Err(Reason::Unasked);
+            return Err(Reason::Unasked.into());
         }
         if wanted.matrix.is_some() {
             return Ok(None);
@@ -252,16 +275,16 @@ impl Instance {
         Ok(Some(Check::Reading { from, digest, reader, rows: None }))
     }
 
-    fn on_points(&mut self, ctx: &mut Context<'_>, from: Index, digest: Digest, body: &[u8]) -> Result<(), Reason> {
+    fn on_points(&mut self, ctx: &mut Context<'_>, from: Index, digest: Digest, body: &[u8]) -> Result<(), Refused> {
         let wanted = self.existing(digest).ok_or(Reason::Unasked)?;
         if !wanted.asked_points.contains(from) {
-            return Err(Reason::Unasked);
+            return Err(Reason::Unasked.into());
         }
         wanted.add(ctx.run, from, Vote::None, body)
     }
 
     /// What follows from what is held; points that have to be checked first come back as a check.
-    pub(crate) fn progress(&mut self, ctx: &mut Context<'_>) -> Option<Check> {
+    pub(crate) fn progress(&mut self, ctx: &mut Context<'_>) -> Result<Option<Check>, Exhausted> {
         let (run, dealer) = (*ctx.run, self.dealer);
         let (q, k) = (run.sizes().q(), run.sizes().k());
         let (takes_part, qualified) = (self.takes_part, self.qualified);
@@ -274,12 +297,13 @@ impl Instance {
                     let senders = candidate.unchecked(&run);
                     if !senders.is_empty() {
                         let (digest, search) = (candidate.digest, Search::among(senders.clone()));
-                        return Some(Check::Points { digest, senders, search });
+                        return Ok(Some(Check::Points { digest, senders, search }));
                     }
                 }
-                match candidate.matrix.is_some().then(|| candidate.interpolate(&run)).flatten() {
-                    Some(rows) => drop(candidate.hold(&run, rows)),
-                    None => ask(ctx, candidate, dealer, qualified.is_some()),
+                let rows = if candidate.matrix.is_some() { candidate.interpolate(&run)? } else { None };
+                match rows {
+                    Some(rows) => drop(candidate.hold(&run, rows)?),
+                    None => ask(ctx, candidate, dealer, qualified.is_some())?,
                 }
             }
             if candidate.rows().is_some() && !self.ready && voted(candidate) {
@@ -290,35 +314,36 @@ impl Instance {
             }
         }
         if let Some(digest) = promised {
-            self.promise(ctx, digest);
+            self.promise(ctx, digest)?;
             return self.progress(ctx);
         }
         if let Some(digest) = shared.filter(|_| self.ready && !self.shared) {
             self.shared = true;
             ctx.out.push(Output::Shared { dealer, digest });
         }
-        None
+        Ok(None)
     }
 
-    fn promise(&mut self, ctx: &mut Context<'_>, digest: Digest) {
+    fn promise(&mut self, ctx: &mut Context<'_>, digest: Digest) -> Result<(), Exhausted> {
         let (run, dealer) = (*ctx.run, self.dealer);
-        let Some(candidate) = self.existing(digest) else { return };
-        let (Some(held), Some(matrix)) = (candidate.rows(), candidate.matrix.clone()) else { return };
-        let mut rows = SecretBytes::zeros(Rows::byte_length(&run));
+        let Some(candidate) = self.existing(digest) else { return Ok(()) };
+        let (Some(held), Some(matrix)) = (candidate.rows(), candidate.matrix.clone()) else { return Ok(()) };
+        let mut rows = SecretBytes::zeros(run.pool(), Rows::byte_length(&run))?;
         held.write(rows.as_mut_slice());
         ctx.out.push(Output::Persist(Record::Promise(Promise { dealer, digest, rows, matrix })));
-        self.send_ready(ctx, digest);
+        self.send_ready(ctx, digest)
     }
 
-    fn send_ready(&mut self, ctx: &mut Context<'_>, digest: Digest) {
+    fn send_ready(&mut self, ctx: &mut Context<'_>, digest: Digest) -> Result<(), Exhausted> {
         let (me, dealer) = (ctx.run.me(), self.dealer);
         self.ready = true;
         self.ready_seen.insert(me);
         if let Some(candidate) = self.existing(digest) {
             candidate.readies.insert(me);
-            send_points(ctx, candidate, dealer, Kind::Ready);
+            send_points(ctx, candidate, dealer, Kind::Ready)?;
             ctx.out.push(Output::SignReady { dealer, digest });
         }
+        Ok(())
     }
 
     pub(crate) fn existing(&mut self, digest: Digest) -> Option<&mut Candidate> {
@@ -336,19 +361,20 @@ impl Instance {
 }
 
 /// The points owed to every other member, as a vote.
-fn send_points(ctx: &mut Context<'_>, candidate: &mut Candidate, dealer: Index, kind: Kind) {
+fn send_points(ctx: &mut Context<'_>, candidate: &mut Candidate, dealer: Index, kind: Kind) -> Result<(), Exhausted> {
     let digest = candidate.digest;
     for to in ctx.run.others() {
-        if let Some(owed) = candidate.owed(to) {
-            let body = SecretBytes::copy_of(owed.as_slice());
+        if let Some(owed) = candidate.owed(ctx.run, to)? {
+            let body = SecretBytes::copy_of(ctx.run.pool(), owed.as_slice())?.into();
             ctx.out.push(Output::Send { to, dealer, kind, digest, body });
         }
     }
+    Ok(())
 }
 
 /// Asks t+1 of those who voted for the digest for its matrix, one of them honest; once the log has qualified it, anyone
 /// for the matrix and everyone for points.
-fn ask(ctx: &mut Context<'_>, candidate: &mut Candidate, dealer: Index, everyone: bool) {
+fn ask(ctx: &mut Context<'_>, candidate: &mut Candidate, dealer: Index, everyone: bool) -> Result<(), Exhausted> {
     let digest = candidate.digest;
     let enough = ctx.run.sizes().t() + 1;
     let few = candidate.points_held() < ctx.run.sizes().k();
@@ -361,10 +387,11 @@ fn ask(ctx: &mut Context<'_>, candidate: &mut Candidate, dealer: Index, everyone
         let points = everyone && few && candidate.asked_points.insert(to);
         let wanted = if matrix { WANT_MATRIX } else { 0 } | if points { WANT_POINTS } else { 0 };
         if wanted != 0 {
-            let body = SecretBytes::from_vec(alloc::vec![wanted]);
+            let body = SecretBytes::copy_of(ctx.run.pool(), &[wanted])?.into();
             ctx.out.push(Output::Send { to, dealer, kind: Kind::Need, digest, body });
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -372,12 +399,13 @@ mod tests {
     use super::*;
     use rand_chacha::ChaCha20Rng;
     use rand_chacha::rand_core::SeedableRng;
+    use torus_memory::Heap;
     use torus_sharing::Sizes;
 
     #[test]
     fn a_flood_of_invented_digests_costs_two_entries_a_sender_and_its_points_are_stored_once() {
         let sizes = Sizes::new(5, 3, 1).unwrap();
-        let run = Run::new([1; 32], sizes, Index::new(1).unwrap(), 1).unwrap();
+        let run = Run::new([1; 32], sizes, Index::new(1).unwrap(), 1, Heap::pool()).unwrap();
         let generators = Generators::new();
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let mut ctx = Context { run: &run, generators: &generators, rng: &mut rng, out: Vec::new() };
@@ -388,13 +416,13 @@ mod tests {
                 for kind in [Kind::Echo, Kind::Ready, Kind::Points, Kind::Matrix, Kind::Need] {
                     let mut digest = [invented; 32];
                     (digest[0], digest[1]) = (sender, kind as u8);
-                    instance.handle(&mut ctx, from, kind, digest, &[0; 128]);
+                    assert!(instance.handle(&mut ctx, from, kind, digest, &[0; 128]).is_ok());
                 }
             }
         }
         assert_eq!(instance.candidates.len(), 8);
         assert!(instance.candidates.iter().all(|candidate| candidate.points_held() <= 1));
-        instance.qualify(&mut ctx, [9; 32]);
+        assert!(instance.qualify(&mut ctx, [9; 32]).is_ok());
         assert_eq!(instance.candidates.len(), 1, "the log's digest alone is kept");
     }
 }

@@ -12,6 +12,7 @@
 
 extern crate alloc;
 
+mod body;
 #[cfg(test)]
 mod bounds;
 mod candidate;
@@ -33,8 +34,9 @@ mod secrecy;
 mod secret;
 mod table;
 
+pub use body::Body;
 pub use message::{BadPromise, Input, Kind, Output, Promise, PromiseReader, Reason, Record, Shares};
 pub use participant::{Participant, SLICE};
-pub use run::{BadRun, Run};
+pub use run::{BadRun, Run, room};
 pub use secret::{SecretBytes, SecretScalars};
 pub use torus_sharing::{Budget, Digest, Index, PublishedKeys, QualifiedSet, Sizes};

@@ -3,8 +3,10 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use torus_memory::{Exhausted, Pool};
 use torus_sharing::{Budget, Digest, Index, Matrix, MatrixReader, Point, PublishedKeys, QualifiedSet};
 
+use crate::body::Body;
 use crate::rows::Rows;
 use crate::run::Run;
 use crate::secret::{SecretBytes, SecretScalars};
@@ -90,7 +92,7 @@ pub enum Output {
         /// The digest of the dealing's matrix.
         digest: Digest,
         /// The plaintext, secret for all kinds but Need and Matrix.
-        body: SecretBytes,
+        body: Body,
     },
     /// Sign the ready statement of (dealer, digest) for the certificate.
     SignReady {
@@ -156,6 +158,9 @@ pub enum BadPromise {
     /// The dealer is no member.
     #[error("dealer outside the committee")]
     Outside,
+    /// There is no memory to look at it.
+    #[error(transparent)]
+    Memory(#[from] Exhausted),
 }
 
 impl Promise {
@@ -204,6 +209,7 @@ pub struct PromiseReader {
     digest: Digest,
     rows: SecretBytes,
     matrix: MatrixReader,
+    pool: Pool,
 }
 
 impl PromiseReader {
@@ -218,9 +224,9 @@ impl PromiseReader {
         if run.sizes().member(dealer.get()).is_none() {
             return Err(BadPromise::Outside);
         }
-        Rows::parse(run, rows.as_slice()).ok_or(BadPromise::Rows)?;
+        Rows::parse(run, rows.as_slice())?.ok_or(BadPromise::Rows)?;
         let matrix = MatrixReader::new(run.sizes(), run.keys(), matrix).map_err(|_| BadPromise::Matrix)?;
-        Ok(Self { sid: run.sid(dealer), dealer, digest, rows, matrix })
+        Ok(Self { sid: run.sid(dealer), dealer, digest, rows, matrix, pool: run.pool() })
     }
 
     /// The dealer.
@@ -235,7 +241,7 @@ impl PromiseReader {
         if matrix.digest(&self.sid) != self.digest {
             return Err(BadPromise::Matrix);
         }
-        let rows = core::mem::replace(&mut self.rows, SecretBytes::zeros(0));
+        let rows = core::mem::replace(&mut self.rows, SecretBytes::none(self.pool));
         Ok(Some(Promise { dealer: self.dealer, digest: self.digest, rows, matrix: Arc::new(matrix) }))
     }
 }

@@ -7,6 +7,7 @@ use k256::elliptic_curve::ops::Reduce;
 use k256::{ProjectivePoint, U256};
 use rand_core::CryptoRngCore;
 use sha2::{Digest as _, Sha256};
+use torus_memory::{Exhausted, apart};
 use torus_sharing::{
     BatchProof, Budget, Claim, CommitmentSum, Index, Interpolation, Matrix, OpeningError, Point, PublishedKeys,
     QualifiedSet, ShareCommitments, ShareVector, normalise,
@@ -45,16 +46,18 @@ pub(crate) struct Summing {
 }
 
 impl Summing {
-    pub(crate) fn new(run: &Run, qualified: QualifiedSet) -> Self {
-        let (shares, blinds) = (SecretScalars::zeros(run.keys()), SecretScalars::zeros(run.keys()));
+    pub(crate) fn new(run: &Run, qualified: QualifiedSet) -> Result<Self, Exhausted> {
+        let zeros = || SecretScalars::zeros(run.pool(), run.keys());
+        let (shares, blinds) = (zeros()?, zeros()?);
         let (sum, own) = (CommitmentSum::new(run.sizes(), run.keys()), Vec::with_capacity(run.keys()));
-        Self { qualified, added: 0, shares, blinds, sum, own }
+        Ok(Self { qualified, added: 0, shares, blinds, sum, own })
     }
 
     /// Sums until the budget is spent; the opening once it is whole. `dealing` gives the rows and the matrix of each
     /// dealer in the set; after an error the sum is of no use.
     pub(crate) fn advance<'a>(
         &mut self,
+        run: &Run,
         dealing: impl Fn(Index) -> Option<(&'a Rows, &'a Matrix)>,
         generators: &Generators,
         budget: &mut Budget,
@@ -64,11 +67,13 @@ impl Summing {
                 return Ok(None);
             }
             let (rows, matrix) = dealing(*dealer).ok_or(OpeningError::Shape)?;
-            let sums = self.shares.as_mut_slice().iter_mut().zip(self.blinds.as_mut_slice());
-            for ((share, blind), (part, part_blind)) in sums.zip(rows.shares()) {
-                *share += part;
-                *blind += part_blind;
-            }
+            apart(|| {
+                let sums = self.shares.as_mut_slice().iter_mut().zip(self.blinds.as_mut_slice());
+                for ((share, blind), (part, part_blind)) in sums.zip(rows.shares()) {
+                    *share += part;
+                    *blind += part_blind;
+                }
+            });
             self.sum.add(matrix, budget)?;
             self.added += 1;
         }
@@ -77,14 +82,14 @@ impl Summing {
                 return Ok(None);
             }
             let piece = self.shares.as_slice().iter().skip(self.own.len()).take(PIECE);
-            let products: Vec<ProjectivePoint> = piece.map(|share| generators.mul_g(share)).collect();
+            let products: Vec<ProjectivePoint> = apart(|| piece.map(|share| generators.mul_g(share)).collect());
             budget.spend(products.len() * PRODUCT);
             for point in normalise(&products) {
                 self.own.push(Point::from_affine(point).map_err(|_| OpeningError::Identity)?);
             }
         }
         let Some(commitments) = self.sum.advance(budget)? else { return Ok(None) };
-        let take = |scalars: &mut SecretScalars| core::mem::replace(scalars, SecretScalars::zeros(0));
+        let take = |scalars: &mut SecretScalars| core::mem::replace(scalars, SecretScalars::none(run.pool()));
         Ok(Some(Opening {
             qualified: self.qualified.clone(),
             shares: take(&mut self.shares),
@@ -98,12 +103,14 @@ impl Summing {
 
 impl Opening {
     /// A copy for the caller to seal.
-    pub(crate) fn shares(&self) -> Shares {
-        let mut scalars = SecretScalars::zeros(self.shares.len());
-        for (to, from) in scalars.as_mut_slice().iter_mut().zip(self.shares.as_slice()) {
-            *to = *from;
-        }
-        Shares { scalars, commitments: self.own.clone() }
+    pub(crate) fn shares(&self, run: &Run) -> Result<Shares, Exhausted> {
+        let mut scalars = SecretScalars::zeros(run.pool(), self.shares.len())?;
+        apart(|| {
+            for (to, from) in scalars.as_mut_slice().iter_mut().zip(self.shares.as_slice()) {
+                *to = *from;
+            }
+        });
+        Ok(Shares { scalars, commitments: self.own.clone() })
     }
 
     /// S_i with one proof of knowledge for the batch; counted as the first verified vector.
@@ -112,17 +119,26 @@ impl Opening {
         run: &Run,
         generators: &Generators,
         rng: &mut dyn CryptoRngCore,
+    ) -> Result<Option<Vec<u8>>, Exhausted> {
+        let v1 = apart(|| self.nonce(run, 1, rng))?;
+        let v2 = apart(|| self.nonce(run, 2, rng))?;
+        Ok(apart(|| self.publish_with(run, generators, &v1, &v2)))
+    }
+
+    fn publish_with(
+        &mut self,
+        run: &Run,
+        generators: &Generators,
+        v1: &SecretScalars,
+        v2: &SecretScalars,
     ) -> Option<Vec<u8>> {
-        let v1 = self.nonce(run, 1, rng);
-        let v2 = self.nonce(run, 2, rng);
-        let t1 = Point::new(&generators.mul_g(first(&v1)?)).ok()?;
-        let t2 = Point::new(&generators.mul_h(first(&v2)?)).ok()?;
+        let t1 = Point::new(&generators.mul_g(first(v1)?)).ok()?;
+        let t2 = Point::new(&generators.mul_h(first(v2)?)).ok()?;
         let challenges = self.claim(run, run.me(), &self.own).challenges(&t1, &t2)?;
         let respond = |nonce: &Scalar, secrets: &SecretScalars| {
             secrets.as_slice().iter().zip(&challenges).fold(*nonce, |sum, (secret, e)| sum - *e * secret)
         };
-        let proof =
-            BatchProof { t1, t2, u1: respond(first(&v1)?, &self.shares), u2: respond(first(&v2)?, &self.blinds) };
+        let proof = BatchProof { t1, t2, u1: respond(first(v1)?, &self.shares), u2: respond(first(v2)?, &self.blinds) };
         let bytes = ShareVector { points: self.own.clone(), proof }.to_bytes();
         if !self.verified.iter().any(|(member, _)| *member == run.me()) {
             self.verified.push((run.me(), self.own.clone()));
@@ -166,7 +182,7 @@ impl Opening {
 
     /// Hedged: from randomness, every secret and the statement, so that a repeated generator state repeats no nonce
     /// under another challenge.
-    fn nonce(&self, run: &Run, which: u8, rng: &mut dyn CryptoRngCore) -> SecretScalars {
+    fn nonce(&self, run: &Run, which: u8, rng: &mut dyn CryptoRngCore) -> Result<SecretScalars, Exhausted> {
         let mut seed = Zeroizing::new([0u8; 32]);
         rng.fill_bytes(seed.as_mut());
         let mut hash = Sha256::new();
@@ -185,13 +201,13 @@ impl Opening {
             hash.update(digest);
         }
         let mut digest = hash.finalize();
-        let mut nonce = SecretScalars::zeros(1);
+        let mut nonce = SecretScalars::zeros(run.pool(), 1)?;
         if let Some(scalar) = nonce.as_mut_slice().first_mut() {
             // The bias of one reduction, 2^-128, is below any use of two nonces a batch.
             *scalar = <Scalar as Reduce<U256>>::reduce_bytes(&digest);
         }
         digest.as_mut_slice().zeroize();
-        nonce
+        Ok(nonce)
     }
 }
 

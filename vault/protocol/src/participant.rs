@@ -8,6 +8,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use rand_core::CryptoRngCore;
+use torus_memory::Exhausted;
 use torus_sharing::{Budget, Digest, Index, Interpolation, PublishedKeys, QualifiedSet, ShareVector};
 
 use crate::check::Check;
@@ -67,10 +68,13 @@ enum Pending {
 impl Participant {
     /// Takes part from the beginning and deals: the dealing is work to go on with, and leaves when it is whole, after
     /// its record. The caller has never called this for the same base before: it has no [`Record`] of it.
-    pub fn deal(run: Run, rng: &mut dyn CryptoRngCore) -> Self {
+    ///
+    /// # Errors
+    /// There is no memory for the polynomials.
+    pub fn deal(run: Run, rng: &mut dyn CryptoRngCore) -> Result<Self, Exhausted> {
         let mut member = Self::new(run, true);
-        member.work.push_back(Work::Deal(Box::new(Deal::new(run, rng))));
-        member
+        member.work.push_back(Work::Deal(Box::new(Deal::new(run, rng)?)));
+        Ok(member)
     }
 
     /// Goes on after a restart, from the promises that were durable: repeats their Readies (which is work to go on
@@ -89,18 +93,21 @@ impl Participant {
 
     /// One input, with what follows from it at once; what takes longer is done by [`Input::Continue`]. While there is
     /// work, other inputs are held: how many is the caller's to bound.
-    pub fn handle(&mut self, input: Input<'_>, rng: &mut dyn CryptoRngCore) -> Vec<Output> {
+    ///
+    /// # Errors
+    /// The memory for secrets is used up. The participant is of no use then: what is durable counts, as after a crash.
+    pub fn handle(&mut self, input: Input<'_>, rng: &mut dyn CryptoRngCore) -> Result<Vec<Output>, Exhausted> {
         match input {
             Input::Continue(units) => self.go_on(&mut Budget::new(units), rng),
             input => {
                 if self.has_work() {
-                    self.held.extend(Held::new(input));
-                    return Vec::new();
+                    self.held.extend(Held::new(input, self.run.pool())?);
+                    return Ok(Vec::new());
                 }
                 let mut out = Vec::new();
-                self.take(input, rng, &mut out);
-                self.conclude(&mut out);
-                out
+                self.take(input, rng, &mut out)?;
+                self.conclude(&mut out)?;
+                Ok(out)
             }
         }
     }
@@ -124,39 +131,40 @@ impl Participant {
     }
 
     /// Works until the budget is spent or something is to be done outside.
-    pub(crate) fn go_on(&mut self, budget: &mut Budget, rng: &mut dyn CryptoRngCore) -> Vec<Output> {
+    pub(crate) fn go_on(&mut self, budget: &mut Budget, rng: &mut dyn CryptoRngCore) -> Result<Vec<Output>, Exhausted> {
         let mut out = Vec::new();
         while out.is_empty() && !budget.is_spent() {
             if let Some(work) = self.work.pop_front() {
                 // What is not finished, or follows from it, comes before the rest.
-                let more = self.work_on(work, budget, rng, &mut out);
+                let more = self.work_on(work, budget, rng, &mut out)?;
                 if let Some(more) = more {
                     self.work.push_front(more);
                 }
             } else if let Some(held) = self.held.pop_front() {
                 budget.spend(INPUT);
-                self.take(held.input(), rng, &mut out);
+                self.take(held.input(), rng, &mut out)?;
             } else {
                 break;
             }
-            self.conclude(&mut out);
+            self.conclude(&mut out)?;
         }
-        out
+        Ok(out)
     }
 
-    fn take(&mut self, input: Input<'_>, rng: &mut dyn CryptoRngCore, out: &mut Vec<Output>) {
+    fn take(&mut self, input: Input<'_>, rng: &mut dyn CryptoRngCore, out: &mut Vec<Output>) -> Result<(), Exhausted> {
         match input {
             Input::Message { from, dealer, kind, digest, body } => {
-                self.on_message(from, dealer, kind, digest, body, rng, out);
+                self.on_message(from, dealer, kind, digest, body, rng, out)?;
             }
             Input::Qualified(set) => self.on_qualified(set, out),
-            Input::Sealed => self.on_sealed(rng, out),
+            Input::Sealed => self.on_sealed(rng, out)?,
             Input::Vector { from, body } => self.on_vector(from, body, out),
             Input::Keys(keys) => {
                 self.certified.get_or_insert_with(|| keys.clone());
             }
             Input::Continue(_) => {}
         }
+        Ok(())
     }
 
     fn work_on(
@@ -165,13 +173,13 @@ impl Participant {
         budget: &mut Budget,
         rng: &mut dyn CryptoRngCore,
         out: &mut Vec<Output>,
-    ) -> Option<Work> {
+    ) -> Result<Option<Work>, Exhausted> {
         match work {
-            Work::Deal(mut deal) => match deal.advance(&self.run, &self.generators, budget) {
-                Dealt::Unfinished => Some(Work::Deal(deal)),
+            Work::Deal(mut deal) => match deal.advance(&self.run, &self.generators, budget)? {
+                Dealt::Unfinished => Ok(Some(Work::Deal(deal))),
                 Dealt::Never => {
                     out.push(Output::Persist(Record::Dealt));
-                    None
+                    Ok(None)
                 }
                 Dealt::Whole { sends, digest, matrix, own } => {
                     drop(deal);
@@ -183,10 +191,7 @@ impl Participant {
             Work::Resume(promise) => {
                 budget.spend(promise.points());
                 let dealer = promise.dealer;
-                self.with(dealer, rng, out, |instance, ctx| {
-                    instance.resume(ctx, promise);
-                    None
-                })
+                self.with(dealer, rng, out, |instance, ctx| instance.resume(ctx, promise).map(|()| None))
             }
             Work::Qualify(dealer, digest) => {
                 budget.spend(INPUT);
@@ -203,16 +208,19 @@ impl Participant {
                 {
                     out.push(Output::Fault { from, reason: Reason::BadVector });
                 }
-                None
+                Ok(None)
             }
             Work::Keys(mut keys) => match keys.advance(budget) {
-                Ok(None) => Some(Work::Keys(keys)),
+                Ok(None) => Ok(Some(Work::Keys(keys))),
                 Ok(Some(keys)) => {
                     self.finished = true;
                     out.push(Output::Keys(keys));
-                    None
+                    Ok(None)
                 }
-                Err(_) => self.give_up(out),
+                Err(_) => {
+                    self.give_up(out);
+                    Ok(None)
+                }
             },
         }
     }
@@ -227,18 +235,19 @@ impl Participant {
         body: &[u8],
         rng: &mut dyn CryptoRngCore,
         out: &mut Vec<Output>,
-    ) {
+    ) -> Result<(), Exhausted> {
         let sizes = self.run.sizes();
         if from == self.run.me() || sizes.member(from.get()).is_none() || sizes.member(dealer.get()).is_none() {
             out.push(Output::Fault { from, reason: Reason::Outside });
-            return;
+            return Ok(());
         }
         // After the set is fixed, dealings outside it are over.
         if self.qualified.as_ref().is_some_and(|set| set.digest_of(dealer).is_none()) {
-            return;
+            return Ok(());
         }
-        let work = self.with(dealer, rng, out, |instance, ctx| instance.handle(ctx, from, kind, digest, body));
+        let work = self.with(dealer, rng, out, |instance, ctx| instance.handle(ctx, from, kind, digest, body))?;
         self.work.extend(work);
+        Ok(())
     }
 
     fn on_qualified(&mut self, set: &QualifiedSet, out: &mut Vec<Output>) {
@@ -264,10 +273,10 @@ impl Participant {
         }
     }
 
-    fn on_sealed(&mut self, rng: &mut dyn CryptoRngCore, out: &mut Vec<Output>) {
-        let Some(opening) = self.opening.as_mut().filter(|_| !self.sealed) else { return };
+    fn on_sealed(&mut self, rng: &mut dyn CryptoRngCore, out: &mut Vec<Output>) -> Result<(), Exhausted> {
+        let Some(opening) = self.opening.as_mut().filter(|_| !self.sealed) else { return Ok(()) };
         self.sealed = true;
-        match opening.publish(&self.run, &self.generators, rng) {
+        match opening.publish(&self.run, &self.generators, rng)? {
             Some(bytes) => out.push(Output::Publish(bytes)),
             None => out.push(Output::Fault { from: self.run.me(), reason: Reason::Unopenable }),
         }
@@ -278,6 +287,7 @@ impl Participant {
                 *pending = Pending::None;
             }
         }
+        Ok(())
     }
 
     fn on_vector(&mut self, from: Index, body: &[u8], out: &mut Vec<Output>) {
@@ -302,43 +312,50 @@ impl Participant {
     }
 
     /// When an input and all that it began are done with: begins what they have made possible.
-    fn conclude(&mut self, out: &mut Vec<Output>) {
+    fn conclude(&mut self, out: &mut Vec<Output>) -> Result<(), Exhausted> {
         if self.work.is_empty() {
-            self.open();
+            self.open()?;
         }
         if self.work.is_empty() {
             self.finish(out);
         }
+        Ok(())
     }
 
     /// Sums the qualified dealings once all are complete.
-    fn open(&mut self) {
+    fn open(&mut self) -> Result<(), Exhausted> {
         if self.opening.is_some() || self.unopenable {
-            return;
+            return Ok(());
         }
-        let Some(qualified) = &self.qualified else { return };
+        let Some(qualified) = &self.qualified else { return Ok(()) };
         let complete = |dealer: &Index| self.instances.get(dealer.slot()).is_some_and(|of| of.complete().is_some());
         if qualified.dealings().iter().all(|(dealer, _)| complete(dealer)) {
-            let summing = Summing::new(&self.run, qualified.clone());
+            let summing = Summing::new(&self.run, qualified.clone())?;
             self.work.push_back(Work::Sum(Box::new(summing)));
         }
+        Ok(())
     }
 
-    fn go_on_summing(&mut self, mut summing: Box<Summing>, budget: &mut Budget, out: &mut Vec<Output>) -> Option<Work> {
+    fn go_on_summing(
+        &mut self,
+        mut summing: Box<Summing>,
+        budget: &mut Budget,
+        out: &mut Vec<Output>,
+    ) -> Result<Option<Work>, Exhausted> {
         let instances = &self.instances;
         let dealing = |dealer: Index| {
             let (rows, matrix) = instances.get(dealer.slot())?.complete()?;
             Some((rows, matrix.as_ref()))
         };
-        match summing.advance(dealing, &self.generators, budget) {
-            Ok(None) => Some(Work::Sum(summing)),
+        match summing.advance(&self.run, dealing, &self.generators, budget) {
+            Ok(None) => return Ok(Some(Work::Sum(summing))),
             Ok(Some(opening)) => {
-                out.push(Output::Seal(opening.shares()));
+                out.push(Output::Seal(opening.shares(&self.run)?));
                 self.opening = Some(opening);
-                None
             }
             Err(_) => self.give_up(out),
         }
+        Ok(None)
     }
 
     /// Gives the keys once, from k vectors or from the log, never before the own shares are durable.
@@ -355,16 +372,15 @@ impl Participant {
         } else if !self.unopenable {
             match opening.keys(&self.run) {
                 Some(Ok(keys)) => self.work.push_back(Work::Keys(Box::new(keys))),
-                Some(Err(_)) => drop(self.give_up(out)),
+                Some(Err(_)) => self.give_up(out),
                 None => {}
             }
         }
     }
 
-    fn give_up(&mut self, out: &mut Vec<Output>) -> Option<Work> {
+    fn give_up(&mut self, out: &mut Vec<Output>) {
         self.unopenable = true;
         out.push(Output::Fault { from: self.run.me(), reason: Reason::Unopenable });
-        None
     }
 
     fn with(
@@ -372,11 +388,12 @@ impl Participant {
         dealer: Index,
         rng: &mut dyn CryptoRngCore,
         out: &mut Vec<Output>,
-        act: impl FnOnce(&mut Instance, &mut Context<'_>) -> Option<Check>,
-    ) -> Option<Work> {
+        act: impl FnOnce(&mut Instance, &mut Context<'_>) -> Result<Option<Check>, Exhausted>,
+    ) -> Result<Option<Work>, Exhausted> {
+        let Some(instance) = self.instances.get_mut(dealer.slot()) else { return Ok(None) };
         let mut ctx = Context { run: &self.run, generators: &self.generators, rng, out: core::mem::take(out) };
-        let check = self.instances.get_mut(dealer.slot()).and_then(|instance| act(instance, &mut ctx));
+        let check = act(instance, &mut ctx);
         *out = ctx.out;
-        check.map(|check| Work::Check(dealer, Box::new(check)))
+        Ok(check?.map(|check| Work::Check(dealer, Box::new(check))))
     }
 }

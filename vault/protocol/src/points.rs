@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use k256::Scalar;
 use rand_core::CryptoRngCore;
 use subtle::ConstantTimeEq;
+use torus_memory::{Exhausted, apart};
 use torus_sharing::{Budget, Index, Matrix};
 use zeroize::Zeroize;
 
@@ -23,14 +24,15 @@ use crate::table::Generators;
 pub(crate) const POINT_LENGTH: usize = 128;
 
 /// Exactly four canonical scalars for each key.
-pub(crate) fn parse(run: &Run, body: &[u8]) -> Option<SecretBytes> {
+pub(crate) fn parse(run: &Run, body: &[u8]) -> Result<Option<SecretBytes>, Exhausted> {
     if body.len() != run.keys() * POINT_LENGTH {
-        return None;
+        return Ok(None);
     }
-    for chunk in body.chunks_exact(32) {
-        read_scalar(chunk)?.zeroize();
+    let canonical = |chunk: &[u8]| read_scalar(chunk).map(|mut scalar| scalar.zeroize()).is_some();
+    if !apart(|| body.chunks_exact(32).all(canonical)) {
+        return Ok(None);
     }
-    Some(SecretBytes::copy_of(body))
+    SecretBytes::copy_of(run.pool(), body).map(Some)
 }
 
 /// Whether a body is what its sender owes, given what is owed to the sender: alpha and beta change places.
@@ -85,22 +87,26 @@ impl Search {
         generators: &Generators,
         rng: &mut dyn CryptoRngCore,
         budget: &mut Budget,
-    ) -> Option<Vec<Index>> {
+    ) -> Result<Option<Vec<Index>>, Exhausted> {
         while let Some(group) = self.groups.last() {
             if budget.is_spent() {
-                return None;
+                return Ok(None);
             }
-            let fresh = || Stage::Gathering {
-                next: 0,
-                left: Left::default(),
-                scalars: vec![Scalar::ZERO; matrix.points().len()],
+            let stage = match self.at.take() {
+                Some(stage) => stage,
+                None => Stage::Gathering {
+                    next: 0,
+                    left: Left::zero(run.pool())?,
+                    scalars: vec![Scalar::ZERO; matrix.points().len()],
+                },
             };
-            match self.at.take().unwrap_or_else(fresh) {
+            match stage {
                 Stage::Gathering { next, mut left, mut scalars } => match group.get(next) {
                     Some(sender) => {
                         budget.spend(matrix.points().len() / 2);
-                        let entered = points(*sender)
-                            .is_some_and(|bytes| enter(run, matrix.k(), *sender, bytes, &mut left, &mut scalars, rng));
+                        let bytes = points(*sender);
+                        let mut enter = |bytes| enter(run, matrix.k(), *sender, bytes, &mut left, &mut scalars, rng);
+                        let entered = apart(|| bytes.is_some_and(&mut enter));
                         if entered {
                             self.at = Some(Stage::Gathering { next: next + 1, left, scalars });
                         } else {
@@ -118,7 +124,7 @@ impl Search {
                 },
             }
         }
-        Some(core::mem::take(&mut self.bad))
+        Ok(Some(core::mem::take(&mut self.bad)))
     }
 
     /// The last group's combination holds, or it is halved.

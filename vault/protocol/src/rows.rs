@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use k256::Scalar;
 use rand_core::CryptoRngCore;
+use torus_memory::{Exhausted, apart};
 use torus_sharing::{Index, IndexSet};
 use zeroize::Zeroize;
 
@@ -27,28 +28,36 @@ impl Rows {
         run.keys() * 4 * run.sizes().k() * SCALAR
     }
 
-    pub(crate) fn zeros(run: &Run) -> Self {
+    pub(crate) fn zeros(run: &Run) -> Result<Self, Exhausted> {
         let k = run.sizes().k();
-        Self { k, scalars: SecretScalars::zeros(run.keys() * 4 * k) }
+        Ok(Self { k, scalars: SecretScalars::zeros(run.pool(), run.keys() * 4 * k)? })
     }
 
     /// Exactly 4k canonical scalars a key: other degrees have other lengths.
-    pub(crate) fn parse(run: &Run, bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(run: &Run, bytes: &[u8]) -> Result<Option<Self>, Exhausted> {
         if bytes.len() != Self::byte_length(run) {
-            return None;
+            return Ok(None);
         }
-        let mut rows = Self::zeros(run);
-        for (scalar, chunk) in rows.scalars.as_mut_slice().iter_mut().zip(bytes.chunks_exact(SCALAR)) {
-            *scalar = read_scalar(chunk)?;
-        }
-        Some(rows)
+        let mut rows = Self::zeros(run)?;
+        let whole = apart(|| {
+            let mut places = rows.scalars.as_mut_slice().iter_mut().zip(bytes.chunks_exact(SCALAR));
+            places.all(|(scalar, chunk)| {
+                read_scalar(chunk).is_some_and(|read| {
+                    *scalar = read;
+                    true
+                })
+            })
+        });
+        Ok(whole.then_some(rows))
     }
 
     /// The bytes that `parse` takes, into place.
     pub(crate) fn write(&self, out: &mut [u8]) {
-        for (scalar, chunk) in self.scalars.as_slice().iter().zip(out.chunks_exact_mut(SCALAR)) {
-            write_scalar(scalar, chunk);
-        }
+        apart(|| {
+            for (scalar, chunk) in self.scalars.as_slice().iter().zip(out.chunks_exact_mut(SCALAR)) {
+                write_scalar(scalar, chunk);
+            }
+        });
     }
 
     pub(crate) fn by_key_mut(&mut self) -> impl Iterator<Item = &mut [Scalar]> {
@@ -68,70 +77,82 @@ impl Rows {
 
     /// Cachin's verify-poly for the whole batch as one random combination: every equation has its own fresh 128-bit
     /// coefficient. A wrong row passes with probability 2^-128.
-    pub(crate) fn combine(&self, run: &Run, generators: &Generators, rng: &mut dyn CryptoRngCore) -> Combination {
+    pub(crate) fn combine(
+        &self,
+        run: &Run,
+        generators: &Generators,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<Combination, Exhausted> {
         let k = self.k;
         let powers = powers(run.me(), k);
-        let mut left = Left::default();
+        let mut left = Left::zero(run.pool())?;
         let mut scalars = Vec::with_capacity(run.keys() * k * k);
         let mut coefficients = Vec::with_capacity(2 * k);
-        for key in self.by_key() {
-            coefficients.clear();
-            coefficients.extend((0..2 * k).map(|_| coefficient(rng)));
-            let (of_rows, of_columns) = coefficients.split_at_checked(k).unwrap_or_default();
-            // Part 0 is a, 1 is a', 2 is b, 3 is b'.
-            for (part, values) in key.chunks_exact(k).enumerate() {
-                let weights = if part < 2 { of_rows } else { of_columns };
-                for (weight, value) in weights.iter().zip(values) {
-                    left.add(part % 2 == 1, *weight * value);
+        apart(|| {
+            for key in self.by_key() {
+                coefficients.clear();
+                coefficients.extend((0..2 * k).map(|_| coefficient(rng)));
+                let (of_rows, of_columns) = coefficients.split_at_checked(k).unwrap_or_default();
+                // Part 0 is a, 1 is a', 2 is b, 3 is b'.
+                for (part, values) in key.chunks_exact(k).enumerate() {
+                    let weights = if part < 2 { of_rows } else { of_columns };
+                    for (weight, value) in weights.iter().zip(values) {
+                        left.add(part % 2 == 1, *weight * value);
+                    }
+                }
+                for (power_j, of_column) in powers.iter().zip(of_columns) {
+                    for (power_l, of_row) in powers.iter().zip(of_rows) {
+                        scalars.push(*of_row * power_j + *of_column * power_l);
+                    }
                 }
             }
-            for (power_j, of_column) in powers.iter().zip(of_columns) {
-                for (power_l, of_row) in powers.iter().zip(of_rows) {
-                    scalars.push(*of_row * power_j + *of_column * power_l);
-                }
-            }
-        }
-        Combination::new(generators, left, &scalars)
+        });
+        Ok(Combination::new(generators, left, &scalars))
     }
 
     /// What this member owes another: alpha = a(m), alpha', beta = b(m), beta' of each key.
-    pub(crate) fn points_for(&self, member: Index) -> SecretBytes {
+    pub(crate) fn points_for(&self, run: &Run, member: Index) -> Result<SecretBytes, Exhausted> {
         let at = Scalar::from(u64::from(member.get()));
-        let mut out = SecretBytes::zeros(self.scalars.len() / (4 * self.k) * POINT_LENGTH);
-        let polynomials = self.scalars.as_slice().chunks_exact(self.k);
-        for (polynomial, chunk) in polynomials.zip(out.as_mut_slice().chunks_exact_mut(SCALAR)) {
-            if let Some(mut value) = evaluate(polynomial, at) {
-                write_scalar(&value, chunk);
-                value.zeroize();
-            }
-        }
-        out
-    }
-
-    /// Rows from the verified points of exactly k members: the row from their betas, the column from their alphas.
-    pub(crate) fn interpolate(run: &Run, points: &[(Index, &SecretBytes)]) -> Option<Self> {
-        let k = run.sizes().k();
-        let set = IndexSet::new(run.sizes(), points.iter().map(|(member, _)| *member).collect()).ok()?;
-        if points.len() != k {
-            return None;
-        }
-        let basis = set.basis();
-        let mut rows = Self::zeros(run);
-        for (basis, (_, bytes)) in basis.iter().zip(points) {
-            let received = bytes.as_slice().chunks_exact(POINT_LENGTH);
-            for (key, point) in rows.by_key_mut().zip(received) {
-                // alpha, alpha', beta, beta' belong to b, b', a, a'.
-                for (position, value) in point.chunks_exact(SCALAR).enumerate() {
-                    let mut value = read_scalar(value)?;
-                    let part = key.chunks_exact_mut(k).nth((position + 2) % 4)?;
-                    for (coefficient, factor) in part.iter_mut().zip(basis) {
-                        *coefficient += *factor * value;
-                    }
+        let mut out = SecretBytes::zeros(run.pool(), run.keys() * POINT_LENGTH)?;
+        apart(|| {
+            let polynomials = self.scalars.as_slice().chunks_exact(self.k);
+            for (polynomial, chunk) in polynomials.zip(out.as_mut_slice().chunks_exact_mut(SCALAR)) {
+                if let Some(mut value) = evaluate(polynomial, at) {
+                    write_scalar(&value, chunk);
                     value.zeroize();
                 }
             }
+        });
+        Ok(out)
+    }
+
+    /// Rows from the verified points of exactly k members: the row from their betas, the column from their alphas.
+    pub(crate) fn interpolate(run: &Run, points: &[(Index, &SecretBytes)]) -> Result<Option<Self>, Exhausted> {
+        let k = run.sizes().k();
+        let set = IndexSet::new(run.sizes(), points.iter().map(|(member, _)| *member).collect()).ok();
+        let Some(set) = set.filter(|_| points.len() == k) else { return Ok(None) };
+        let basis = set.basis();
+        let mut rows = Self::zeros(run)?;
+        let whole = apart(|| basis.iter().zip(points).all(|(basis, (_, bytes))| rows.add(basis, bytes)));
+        Ok(whole.then_some(rows))
+    }
+
+    /// Adds a member's points, each times its coefficients of a basis; false if they are no scalars.
+    fn add(&mut self, basis: &[Scalar], points: &SecretBytes) -> bool {
+        let k = self.k;
+        let received = points.as_slice().chunks_exact(POINT_LENGTH);
+        for (key, point) in self.by_key_mut().zip(received) {
+            // alpha, alpha', beta, beta' belong to b, b', a, a'.
+            for (position, value) in point.chunks_exact(SCALAR).enumerate() {
+                let part = key.chunks_exact_mut(k).nth((position + 2) % 4);
+                let (Some(mut value), Some(part)) = (read_scalar(value), part) else { return false };
+                for (coefficient, factor) in part.iter_mut().zip(basis) {
+                    *coefficient += *factor * value;
+                }
+                value.zeroize();
+            }
         }
-        Some(rows)
+        true
     }
 }
 

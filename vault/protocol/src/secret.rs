@@ -46,109 +46,107 @@
 //! fn same(a: &torus_protocol::Participant, b: &torus_protocol::Participant) -> bool { a == b }
 //! ```
 
-use alloc::boxed::Box;
-use alloc::vec;
-use alloc::vec::Vec;
-
 use k256::Scalar;
 use k256::elliptic_curve::PrimeField;
 use rand_core::CryptoRngCore;
+use torus_memory::{Exhausted, Pool, Secrets, apart};
 use zeroize::{Zeroize, Zeroizing};
 
-/// Secret scalars on the heap, never moved once allocated.
-pub struct SecretScalars(Box<[Scalar]>);
+/// Secret scalars in a pool's memory.
+pub struct SecretScalars(Secrets<Scalar>);
 
 impl SecretScalars {
     /// So many zeros, to be filled in place.
-    pub(crate) fn zeros(length: usize) -> Self {
-        Self(vec![Scalar::ZERO; length].into_boxed_slice())
+    pub(crate) fn zeros(pool: Pool, length: usize) -> Result<Self, Exhausted> {
+        Secrets::filled(pool, length, Scalar::ZERO).map(Self)
+    }
+
+    /// In place of those that are taken out.
+    pub(crate) fn none(pool: Pool) -> Self {
+        Self(Secrets::none(pool))
     }
 
     /// Overwrites every scalar with a uniform one (by rejection: the chance that a draw is above the order is 2^-128).
     pub(crate) fn fill_random(&mut self, rng: &mut dyn CryptoRngCore) {
-        let mut bytes = Zeroizing::new([0u8; 32]);
-        for scalar in &mut self.0 {
-            loop {
-                rng.fill_bytes(bytes.as_mut());
-                if let Some(drawn) = Option::from(Scalar::from_repr((*bytes).into())) {
-                    *scalar = drawn;
-                    break;
+        apart(|| {
+            let mut bytes = Zeroizing::new([0u8; 32]);
+            for scalar in self.as_mut_slice() {
+                loop {
+                    rng.fill_bytes(bytes.as_mut());
+                    if let Some(drawn) = Option::from(Scalar::from_repr((*bytes).into())) {
+                        *scalar = drawn;
+                        break;
+                    }
                 }
             }
-        }
+        });
     }
 
     /// How many scalars.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.as_slice().len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.as_slice().is_empty()
     }
 
     /// Writes the scalar at a position as 32 big-endian bytes into the caller's buffer; false if there is none.
     pub fn write(&self, position: usize, out: &mut [u8; 32]) -> bool {
-        let Some(scalar) = self.0.get(position) else { return false };
-        write_scalar(scalar, out);
+        let Some(scalar) = self.as_slice().get(position) else { return false };
+        apart(|| write_scalar(scalar, out));
         true
     }
 
-    pub(crate) fn as_slice(&self) -> &[Scalar] {
-        &self.0
+    pub(crate) const fn as_slice(&self) -> &[Scalar] {
+        self.0.as_slice()
     }
 
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [Scalar] {
-        &mut self.0
-    }
-}
-
-impl Drop for SecretScalars {
-    fn drop(&mut self) {
-        self.0.zeroize();
+    pub(crate) const fn as_mut_slice(&mut self) -> &mut [Scalar] {
+        self.0.as_mut_slice()
     }
 }
 
-/// Secret bytes on the heap, of a length fixed when allocated.
-pub struct SecretBytes(Vec<u8>);
+/// Secret bytes in a pool's memory, of a length fixed when they are taken.
+pub struct SecretBytes(Secrets<u8>);
 
 impl SecretBytes {
     /// So many zeros, to be filled in place.
-    pub fn zeros(length: usize) -> Self {
-        Self(vec![0; length])
-    }
-
-    /// Takes bytes over; the caller has made no other copy.
-    pub fn from_vec(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+    ///
+    /// # Errors
+    /// The pool has no room.
+    pub fn zeros(pool: Pool, length: usize) -> Result<Self, Exhausted> {
+        Secrets::filled(pool, length, 0).map(Self)
     }
 
     /// A copy of bytes, for as long as they wait.
-    pub(crate) fn copy_of(bytes: &[u8]) -> Self {
-        let mut copy = Self::zeros(bytes.len());
-        copy.0.copy_from_slice(bytes);
-        copy
+    ///
+    /// # Errors
+    /// The pool has no room.
+    pub fn copy_of(pool: Pool, bytes: &[u8]) -> Result<Self, Exhausted> {
+        let mut copy = Self::zeros(pool, bytes.len())?;
+        copy.as_mut_slice().copy_from_slice(bytes);
+        Ok(copy)
+    }
+
+    /// In place of those that are taken out.
+    pub(crate) fn none(pool: Pool) -> Self {
+        Self(Secrets::none(pool))
     }
 
     /// To read.
-    pub fn as_slice(&self) -> &[u8] {
-        &self.0
+    pub const fn as_slice(&self) -> &[u8] {
+        self.0.as_slice()
     }
 
     /// To fill in place.
-    pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.0
+    pub const fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.0.as_mut_slice()
     }
 }
 
-impl Drop for SecretBytes {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-/// 32 big-endian bytes into place.
+/// 32 big-endian bytes into place. To be called [`apart`].
 pub(crate) fn write_scalar(scalar: &Scalar, out: &mut [u8]) {
     let mut bytes: [u8; 32] = scalar.to_repr().into();
     for (to, from) in out.iter_mut().zip(bytes.iter()) {
@@ -157,7 +155,7 @@ pub(crate) fn write_scalar(scalar: &Scalar, out: &mut [u8]) {
     bytes.zeroize();
 }
 
-/// A canonical scalar from 32 bytes; whether the bytes were canonical is the one thing that may leak.
+/// A canonical scalar from 32 bytes, to be called [`apart`]; whether the bytes were canonical is the one thing that may leak.
 pub(crate) fn read_scalar(bytes: &[u8]) -> Option<Scalar> {
     let mut array = Zeroizing::new([0u8; 32]);
     if bytes.len() != array.len() {

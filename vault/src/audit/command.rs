@@ -13,6 +13,7 @@ use super::copies::{CopyError, export, prune, releases, verify};
 use super::{subjects, text};
 use crate::run::{RunError, open_device};
 use crate::store::Store;
+use crate::strongroom::for_a_command;
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -90,7 +91,8 @@ pub fn run(verb: Audit) -> Result<String, CopyError> {
 pub fn who(data: &std::path::Path, token: &TokenConfig, pin: &std::path::Path, who: &Who) -> Result<String, WhoError> {
     let token = Token::open(token, &Pin::from_file(pin).map_err(RunError::from)?).map_err(RunError::from)?;
     let store = Store::open(data).map_err(RunError::from)?;
-    let subjects = subjects::open(&store, open_device(&token)?.as_mut()).map_err(RunError::from)?;
+    let (pool, _) = for_a_command().map_err(RunError::from)?;
+    let subjects = subjects::open(&store, open_device(&token)?.as_mut(), pool).map_err(RunError::from)?;
     let lines = releases(&store, &subjects.user(&who.verifier, &who.id))?;
     if lines.is_empty() {
         return Ok("no share was released to this user since the log begins".to_owned());

@@ -4,6 +4,7 @@
 use rand_core::RngCore;
 use torus_audit::SubjectKey;
 use torus_hsm::{Device, DeviceError, EpochAttempt, SealedKey};
+use torus_memory::{Exhausted, Pool};
 use torus_statement::codec::{Malformed, Reader, Wire, Writer};
 use torus_statement::text::NetworkName;
 
@@ -20,6 +21,9 @@ pub enum NoSubjects {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The memory for it.
+    #[error(transparent)]
+    Memory(#[from] Exhausted),
 }
 
 /// The key as it rests.
@@ -38,8 +42,9 @@ pub fn make(
     rng: &mut impl RngCore,
     attempt: EpochAttempt,
     network: NetworkName,
-) -> Result<SealedSubjects, DeviceError> {
-    let mut key = SubjectKey::zero();
+    pool: Pool,
+) -> Result<SealedSubjects, NoSubjects> {
+    let mut key = SubjectKey::zero(pool)?;
     rng.fill_bytes(key.bytes_mut());
     let sealed = device.seal(attempt, &aad(&network), key.bytes_mut())?;
     Ok(SealedSubjects { attempt, network, key: sealed })
@@ -57,16 +62,16 @@ pub fn keep(change: &mut Change<'_>, store: &Store, sealed: &SealedSubjects) -> 
     change.put(store.meta(), KEY, &w.into_bytes())
 }
 
-/// Opens the key.
+/// Opens the key into `pool`.
 ///
 /// # Errors
 /// There is none, or the token is not the one that sealed it.
-pub fn open(store: &Store, device: &mut dyn Device) -> Result<SubjectKey, NoSubjects> {
+pub fn open(store: &Store, device: &mut dyn Device, pool: Pool) -> Result<SubjectKey, NoSubjects> {
     let sealed = store.read(|view| {
         let bytes = view.get(store.meta(), KEY)?.ok_or(DAMAGED)?;
         read(bytes).map_err(|_| DAMAGED)
     })?;
-    let mut key = SubjectKey::zero();
+    let mut key = SubjectKey::zero(pool)?;
     device.open(sealed.attempt, &aad(&sealed.network), &sealed.key, key.bytes_mut())?;
     Ok(key)
 }

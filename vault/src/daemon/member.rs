@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use torus_audit::SubjectKey;
 use torus_hsm::{DeviceError, EpochAttempt};
 use torus_ipc::{Deny, Hello, IPC_VERSION, Status};
+use torus_memory::Pool;
 use torus_statement::keycert::MemberKeys;
 use torus_statement::text::VerifierName;
 use torus_statement::{EpochConfig, Hash, Index, NetworkFile, Point, Verifier};
@@ -48,6 +49,8 @@ pub struct Member {
     pub held: AtomicBool,
     /// How device and key generation are.
     pub health: Health,
+    /// Where the secrets of logins lie.
+    pub pool: Pool,
 }
 
 /// What status reports besides.

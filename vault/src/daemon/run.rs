@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use torus_audit::{Event, SubjectKey};
 use torus_hsm::{Device, DeviceError, EpochAttempt, Pin, PinError, SealedDevice, Token, TokenConfig, TokenError};
+use torus_memory::Pool;
 use torus_policies::{Access, Landlock, LockdownError, Locked, Role, Unprivileged};
 use torus_statement::codec::Wire;
 use torus_statement::network::MAX_NETWORK_FILE;
@@ -31,11 +32,13 @@ use crate::keygen::{Keygen, Setup, ShareStore};
 use crate::member::{BadNetwork, Health, Member, check_verifiers};
 use crate::owners::Owners;
 use crate::quota::{self, BadLimits, Limits, Quotas};
-use crate::randomness;
+use crate::randomness::{self, NotSeeded};
 use crate::reveal::Records;
 use crate::server::Server;
 use crate::serving::{Generation, Votes};
+use crate::stack::Stack;
 use crate::store::{Store, StoreError};
+use crate::strongroom::Strongroom;
 use crate::trust::trusted;
 use crate::users::Users;
 use crate::voting::{self, Voter};
@@ -47,8 +50,6 @@ pub(crate) const NETWORK: &[u8] = b"network";
 const SOFTHSM: &str = "SoftHSM project";
 /// How long the node may take over the last answers.
 const GOODBYE: Duration = Duration::from_secs(10);
-/// Threads that answer user requests.
-const USER_WORKERS: usize = 2;
 
 /// What the daemon is started with.
 pub struct Options {
@@ -124,6 +125,20 @@ pub enum RunError {
     /// SoftHSM without the directory that it works in.
     #[error("the token is SoftHSM's, which reads its files while it works: name their directory with --token-dir")]
     TokenDir,
+    /// A generator.
+    #[error(transparent)]
+    Seed(#[from] NotSeeded),
+    /// No batch of the network has room in the memory for secrets.
+    #[error(
+        "a batch of this network needs {need} KiB of memory for secrets, and the system lets this user lock {have}: raise \
+         its limit on locked memory (LimitMEMLOCK=infinity in the unit, `memlock` in limits.conf, `ulimit -l`)"
+    )]
+    Room {
+        /// KiB of one batch.
+        need: usize,
+        /// KiB that key generation has.
+        have: usize,
+    },
     /// Key generation does not begin.
     #[error("key generation does not begin: {0}")]
     Keygen(torus_ipc::Deny),
@@ -133,15 +148,23 @@ pub enum RunError {
 }
 
 /// Runs until SIGTERM or SIGINT. `stop` is their descriptor, `listener` the socket for the node, `process` the right
-/// to open things, which ends before the first thread is started.
+/// to open things, which ends before the first thread is started, `room` the memory for all secrets.
 ///
 /// # Errors
 /// Something cannot be opened, contradicts itself, or the lockdown fails: the vault does not serve then.
-pub fn run(options: &Options, listener: &UnixListener, stop: &OwnedFd, process: Unprivileged) -> Result<(), RunError> {
+pub fn run(
+    options: &Options,
+    listener: &UnixListener,
+    stop: &OwnedFd,
+    process: Unprivileged,
+    room: Strongroom,
+) -> Result<(), RunError> {
+    let Strongroom { stacks: [mut votes, keys, first, second], common, generation, level } = room;
     let store = Store::open(&options.data)?;
     let _alone = alone(&options.data)?;
     let network = trusted(&store)?.ok_or(RunError::NoNetwork)?;
     let file = read_network(&options.network_file, &network)?;
+    has_room(&file.config, generation)?;
     let token = Token::open(&options.token, &Pin::from_file(&options.pin_file)?)?;
     gate(&token)?;
     // By the filter without files its first search for an object would end the vault without a word.
@@ -153,8 +176,9 @@ pub fn run(options: &Options, listener: &UnixListener, stop: &OwnedFd, process: 
     let audit = Journal::open(&store)?;
     take_up(&store, &audit, &network, &file.config)?;
     let boot = boot::begin(&store, &audit, device.as_mut())?;
-    let subjects = subjects::open(&store, device.as_mut())?;
-    let member = Arc::new(open_member(file, network, (index, identity), (&store, audit, subjects), &boot)?);
+    let subjects = votes.run(|| subjects::open(&store, device.as_mut(), common))?;
+    let member = open_member(file, network, (index, identity), (&store, audit, subjects), &boot, common)?;
+    let member = Arc::new(member);
     quota::check(&options.limits, member.verifiers.len())?;
     tell(&member, &boot);
     crate::info!("limits: {}", options.limits);
@@ -164,6 +188,7 @@ pub fn run(options: &Options, listener: &UnixListener, stop: &OwnedFd, process: 
     let access = Access { read: options.token_dir.iter().cloned().collect(), ..Access::default() };
     let mut locked = process.confine(role, &access, options.landlock)?.filter()?;
     crate::info!("locked down: {}", locked.report());
+    crate::info!("secrets lie in {level}: {} KiB for key generation", generation.capacity() >> 10);
     if locked.without_landlock() {
         crate::alarm!(
             "running without Landlock, as --without-landlock says: a hole in the token's module reaches more files"
@@ -173,7 +198,8 @@ pub fn run(options: &Options, listener: &UnixListener, stop: &OwnedFd, process: 
     let _ = member.keeper.now(member.chain.stand().time);
     let heads = Heads::start(member.clone(), open_device(&token)?, boot.counter)?;
     let doors = Doors { node: listener, node_uid: options.node_uid, operator, stop };
-    let writing = serve(&member, &token, &boot, &options.limits, doors, &mut locked)?;
+    let stacks = Stacks { votes, keys, users: [first, second] };
+    let writing = serve(&member, &token, &boot, &options.limits, doors, (stacks, generation), &mut locked)?;
 
     let pending = member.keeper.look().0;
     // A stop is clean only if this start's guards were set: they would be missed at the next start.
@@ -280,6 +306,7 @@ fn open_member(
     (index, identity): (Index, Point),
     (store, audit, subjects): (&Store, Arc<Journal>, SubjectKey),
     boot: &Boot,
+    pool: Pool,
 ) -> Result<Member, RunError> {
     let NetworkFile { config, verifiers } = file;
     let keys = config.member(index).ok_or(BadNetwork::Stranger)?.clone();
@@ -303,6 +330,7 @@ fn open_member(
         held: freeze::held(store)?.is_some().into(),
         health: Health::default(),
         config,
+        pool,
     })
 }
 
@@ -342,6 +370,21 @@ fn tell(member: &Member, boot: &Boot) {
     }
 }
 
+/// Whether one batch of the network's has room for its secrets.
+fn has_room(config: &EpochConfig, generation: Pool) -> Result<(), RunError> {
+    let committee = config.committee();
+    let need = torus_protocol::room(committee.sizes, committee.buffer.batch.into());
+    let have = generation.capacity();
+    if need <= have { Ok(()) } else { Err(RunError::Room { need: need >> 10, have: have >> 10 }) }
+}
+
+/// What the workers' requests run on.
+struct Stacks {
+    votes: Stack,
+    keys: Stack,
+    users: [Stack; 2],
+}
+
 /// Where the vault is spoken to.
 struct Doors<'a> {
     node: &'a UnixListener,
@@ -356,6 +399,7 @@ fn serve(
     boot: &Boot,
     limits: &Limits,
     doors: Doors<'_>,
+    (stacks, generation): (Stacks, Pool),
     locked: &mut Locked,
 ) -> Result<JoinHandle<()>, RunError> {
     let Doors { node, node_uid, operator, stop } = doors;
@@ -369,7 +413,7 @@ fn serve(
     let mut workers = Vec::new();
 
     let (own, session) = (member.clone(), token.clone());
-    workers.push(one_by_one("votes", ends.votes, move || {
+    workers.push(one_by_one("votes", stacks.votes, ends.votes, move || {
         let voter = Voter::new(own.clone(), open_device(&session)?)?;
         Ok::<_, RunError>(Votes { member: own.clone(), voter })
     })?);
@@ -383,29 +427,29 @@ fn serve(
             member.chain.stand().height.max(accepted)
         }
     };
-    workers.push(in_slices("keys", ends.generation, move || {
+    workers.push(in_slices("keys", stacks.keys, ends.generation, move || {
         let mut device = open_device(&session)?;
-        let rng = Box::new(randomness::seeded(device.as_mut(), counter)?);
+        let rng = Box::new(randomness::seeded(device.as_mut(), counter, generation)?);
         let (config, store) = (own.config.clone(), own.store.clone());
-        let shares = ShareStore::new(&store)?;
+        let shares = ShareStore::new(&store, own.pool)?;
         let audit = own.audit.clone();
-        let setup = Setup { config, me: own.index, device, store, audit, rng, start_height };
+        let setup = Setup { config, me: own.index, device, store, audit, rng, start_height, pool: generation };
         let keygen = Keygen::start(setup).map_err(RunError::Keygen)?;
         Ok::<_, RunError>(Generation::new(own.clone(), keygen, shares)?)
     })?);
 
     let budget = Arc::new(Budget::new(limits.commits));
-    for _ in 0..USER_WORKERS {
+    for stack in stacks.users {
         let (own, session, budget, limits) = (member.clone(), token.clone(), budget.clone(), *limits);
-        workers.push(by_group("users", ends.users.clone(), move || {
+        workers.push(by_group("users", stack, ends.users.clone(), move || {
             let mut device = open_device(&session)?;
-            let rng = randomness::seeded(device.as_mut(), counter)?;
+            let rng = randomness::seeded(device.as_mut(), counter, own.pool)?;
             let records = Records {
                 commits: Commits::open(&own.store, &own.config.committee().times)?,
                 owners: Owners::open(&own.store)?,
                 quotas: Quotas::open(&own.store, limits, own.verifiers.len())?,
             };
-            let shares = ShareStore::new(&own.store)?;
+            let shares = ShareStore::new(&own.store, own.pool)?;
             Ok::<_, RunError>(Users { member: own.clone(), device, rng, records, shares, budget: budget.clone() })
         })?);
     }

@@ -104,7 +104,8 @@ impl Keygen {
         if record.as_ref().is_some_and(|record| record.done || record.acked.is_some()) {
             return Ok(());
         }
-        if if how.fact.is_some() { self.late() >= MAX_LATE } else { self.under_way() >= MAX_MAKING } {
+        let full = if how.fact.is_some() { self.late() >= MAX_LATE } else { self.under_way() >= MAX_MAKING };
+        if full || !self.has_memory(keys) {
             return Err(Deny::Busy);
         }
         let mut live = begin(&mut self.tools, attempt, keys, record, how)?;
@@ -113,6 +114,13 @@ impl Keygen {
         self.live.insert(batch, live);
         task.steps.push_back(Step::TakeEarly(attempt));
         Ok(())
+    }
+
+    /// Whether there is memory for the secrets of one more attempt, if all use as much as they can.
+    pub(super) fn has_memory(&self, keys: u16) -> bool {
+        let room = |keys| torus_protocol::room(self.tools.config.sizes(), usize::from(keys));
+        let taken: usize = self.live.values().map(|live| room(live.record.keys)).sum();
+        taken.saturating_add(room(keys)) <= self.tools.pool.capacity()
     }
 
     /// Published batches whose keys or shares are not all here yet.

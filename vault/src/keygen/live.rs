@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use torus_audit::Generation;
 use torus_ipc::deny::Deny;
 use torus_ipc::response::Progress;
-use torus_protocol::{Input, Kind as Step, Participant, Promise, PublishedKeys, QualifiedSet, Run};
+use torus_protocol::{Body, Input, Kind as Step, Participant, Promise, PublishedKeys, QualifiedSet, Run, SecretBytes};
 use torus_sharing::KeysReader;
 use torus_statement::codec::{Reader, Wire};
 use torus_statement::dkg::{Attempt, Dealing, published_digest};
@@ -17,6 +17,7 @@ use super::records::BatchRecord;
 use super::refused;
 use super::todo::Todo;
 use super::tools::Tools;
+use crate::secrets::busy;
 
 /// A member's lost vector is sent again so often: its restarts are few.
 const ANSWERS: u8 = 8;
@@ -56,7 +57,7 @@ impl Live {
     pub(super) fn deal(tools: &mut Tools, attempt: Attempt, keys: u16) -> Result<Self, Deny> {
         let run = run(tools, attempt, keys)?;
         let mut live = Self::new(attempt, BatchRecord::new(attempt.attempt, keys), run);
-        live.participant = Some(Participant::deal(run, &mut *tools.rng));
+        live.participant = Some(Participant::deal(run, &mut *tools.rng).map_err(busy)?);
         Ok(live)
     }
 
@@ -108,9 +109,10 @@ impl Live {
     /// Gives the participant an input; what it wants done is to be done.
     pub(super) fn feed(&mut self, tools: &mut Tools, input: Input<'_>) {
         let Some(participant) = &mut self.participant else { return };
-        let outputs = participant.handle(input, &mut *tools.rng);
-        if !outputs.is_empty() {
-            self.todo.push_back(Todo::Outputs(outputs));
+        match participant.handle(input, &mut *tools.rng) {
+            Ok(outputs) if outputs.is_empty() => {}
+            Ok(outputs) => self.todo.push_back(Todo::Outputs(outputs)),
+            Err(exhausted) => self.todo.push_front(Todo::GiveUp(exhausted)),
         }
     }
 
@@ -247,7 +249,7 @@ impl Live {
         tools: &mut Tools,
         to: Index,
         label: Label,
-        body: &[u8],
+        body: &Body,
         progress: &mut Progress,
     ) -> Result<(), Deny> {
         if self.helping.is_some_and(|helped| helped != to) {
@@ -297,7 +299,7 @@ impl Live {
             progress.envelopes.push(sent.clone());
             return Ok(());
         }
-        self.send(tools, from, self.label(Kind::Vector, dealing), &vector, progress)
+        self.send(tools, from, self.label(Kind::Vector, dealing), &plain(tools, &vector)?, progress)
     }
 
     /// A late member learns the set from k vectors that name the same: one of them is honest. It publishes nothing, and
@@ -348,7 +350,13 @@ pub(super) const GIVE: Hash = [0; 32];
 pub(super) const ASK: Hash = [0xff; 32];
 
 fn run(tools: &Tools, attempt: Attempt, keys: u16) -> Result<Run, Deny> {
-    Run::new(attempt.session(&tools.config), tools.config.sizes(), tools.me, keys).map_err(|_| Deny::Attempt)
+    Run::new(attempt.session(&tools.config), tools.config.sizes(), tools.me, keys, tools.pool)
+        .map_err(|_| Deny::Attempt)
+}
+
+/// A message that says something public.
+pub(super) fn plain(tools: &Tools, bytes: &[u8]) -> Result<Body, Deny> {
+    SecretBytes::copy_of(tools.pool, bytes).map(Body::from).map_err(busy)
 }
 
 fn qualified_set(tools: &Tools, dealings: &[Dealing]) -> Result<QualifiedSet, Deny> {

@@ -57,7 +57,7 @@ impl Keygen {
         }
         // Opened first: only the member itself makes this vault work.
         let body = self.tools.open(&envelope, now)?;
-        if !self.make_room() {
+        if !self.make_room() || !self.has_memory(record.keys) {
             return Err(Deny::Busy);
         }
         self.helped.insert(from, now);

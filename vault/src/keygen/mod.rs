@@ -32,6 +32,7 @@ use rand_core::CryptoRngCore;
 use torus_hsm::Device;
 use torus_ipc::deny::Deny;
 use torus_ipc::response::Progress;
+use torus_memory::Pool;
 use torus_statement::certificate::Certified;
 use torus_statement::dkg::Attempt;
 use torus_statement::envelope::Envelope;
@@ -39,7 +40,6 @@ use torus_statement::state::{BatchEntry, Proven};
 use torus_statement::{EpochConfig, Index, Signature};
 
 use crate::audit::Journal;
-use crate::scrub;
 use crate::store::{Store, StoreError};
 use early::Early;
 use live::Live;
@@ -74,6 +74,8 @@ pub struct Setup {
     pub rng: Box<dyn CryptoRngCore + Send>,
     /// The height of the newest certified header when the vault started: only attempts opened above it are dealt in.
     pub start_height: u64,
+    /// Where secrets lie.
+    pub pool: Pool,
 }
 
 /// What the node may ask of key generation.
@@ -148,20 +150,18 @@ impl Keygen {
     /// # Errors
     /// The store does not work.
     pub fn start(setup: Setup) -> Result<Self, Deny> {
-        scrub::clean(|| {
-            let records = Records::open(&setup.store).map_err(refused)?;
-            let sessions = Sessions::new(setup.me);
-            let Setup { config, me, device, audit, rng, start_height, .. } = setup;
-            let tools = Tools { config, me, device, records, audit, rng, sessions };
-            let (live, acks, tasks) = (BTreeMap::new(), BTreeMap::new(), Tasks::default());
-            let (early, unsaid) = (Early::default(), Progress::default());
-            let helped = BTreeMap::new();
-            let (next_turn, next_outbox, now) = (0, 0, 0);
-            let mut keygen =
-                Self { tools, live, tasks, unsaid, early, acks, helped, start_height, next_turn, next_outbox, now };
-            keygen.take_up()?;
-            Ok(keygen)
-        })
+        let records = Records::open(&setup.store).map_err(refused)?;
+        let sessions = Sessions::new(setup.me, setup.pool);
+        let Setup { config, me, device, audit, rng, start_height, pool, .. } = setup;
+        let tools = Tools { config, me, device, records, audit, rng, sessions, pool };
+        let (live, acks, tasks) = (BTreeMap::new(), BTreeMap::new(), Tasks::default());
+        let (early, unsaid) = (Early::default(), Progress::default());
+        let helped = BTreeMap::new();
+        let (next_turn, next_outbox, now) = (0, 0, 0);
+        let mut keygen =
+            Self { tools, live, tasks, unsaid, early, acks, helped, start_height, next_turn, next_outbox, now };
+        keygen.take_up()?;
+        Ok(keygen)
     }
 
     /// Takes a request; its answer comes out of a later slice, under this number.
@@ -189,18 +189,16 @@ impl Keygen {
         self.tasks.turn()
     }
 
-    /// Works for about so long, and for one piece at least, on a stack that is wiped afterwards; what is answered comes
-    /// back at once.
+    /// Works for about so long, and for one piece at least; what is answered comes back at once. The stack is the caller's
+    /// to wipe.
     pub fn slice(&mut self, time: Duration) -> Answers {
-        scrub::clean(|| {
-            let begun = Instant::now();
-            loop {
-                let answers = self.piece();
-                if !answers.is_empty() || !self.has_work() || begun.elapsed() >= time {
-                    return answers;
-                }
+        let begun = Instant::now();
+        loop {
+            let answers = self.piece();
+            if !answers.is_empty() || !self.has_work() || begun.elapsed() >= time {
+                return answers;
             }
-        })
+        }
     }
 
     /// What is still worth sending.

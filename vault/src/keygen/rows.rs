@@ -2,9 +2,10 @@
 
 use aes_gcm::aead::{AeadInPlace, KeyInit};
 use aes_gcm::{Aes256Gcm, Tag};
-use torus_hsm::{SealedKey, Secret};
+use torus_hsm::SealedKey;
 use torus_ipc::deny::Deny;
-use torus_protocol::{Promise, PromiseReader, Run, SecretBytes};
+use torus_memory::{Secret, apart};
+use torus_protocol::{BadPromise, Promise, PromiseReader, Run, SecretBytes};
 use torus_statement::codec::{Malformed, Reader, Writer};
 use torus_statement::dkg::Attempt;
 use torus_statement::envelope::MAX_ENVELOPE;
@@ -12,25 +13,28 @@ use torus_statement::record::{Sealed, data_key_aad};
 use torus_statement::{EpochConfig, Hash, Index};
 
 use super::tools::{Tools, epoch, failed};
+use crate::secrets::busy;
 
 const VERSION: u8 = 1;
 
 /// version | digest | sealed data key | tag | ciphertext | matrix.
 pub(super) fn seal(tools: &mut Tools, attempt: Attempt, promise: &Promise) -> Result<Vec<u8>, Deny> {
     let (dealer, digest) = (promise.dealer(), promise.digest());
-    let mut data_key = Secret::<32>::zeros();
+    let mut data_key = Secret::<32>::zeros(tools.pool).map_err(busy)?;
     tools.rng.fill_bytes(data_key.as_mut_bytes());
     let place = Sealed::Rows { dealer: dealer.get() };
     let key_aad = data_key_aad(&tools.config, &attempt, place);
     let sealed = tools.device.seal(epoch(&tools.config), &key_aad, data_key.as_bytes()).map_err(failed)?;
-    // The buffer holds plaintext only until the next call turns it into ciphertext.
-    let mut rows = promise.rows().as_slice().to_vec();
+    // A copy, which the next call turns into ciphertext.
+    let mut rows = SecretBytes::copy_of(tools.pool, promise.rows().as_slice()).map_err(busy)?;
     let aad = rows_aad(&tools.config, attempt, dealer, &digest);
-    let tag = Aes256Gcm::new(data_key.as_bytes().into())
-        .encrypt_in_place_detached(&[0; 12].into(), &aad, &mut rows)
-        .map_err(|_| Deny::Store)?;
+    let encrypt = || {
+        let cipher = Aes256Gcm::new(data_key.as_bytes().into());
+        cipher.encrypt_in_place_detached(&[0; 12].into(), &aad, rows.as_mut_slice())
+    };
+    let tag = apart(encrypt).map_err(|_| Deny::Store)?;
     let mut w = Writer::default();
-    w.u8(VERSION).raw(&digest).raw(sealed.as_bytes()).raw(&tag).bytes(&rows).bytes(promise.matrix());
+    w.u8(VERSION).raw(&digest).raw(sealed.as_bytes()).raw(&tag).bytes(rows.as_slice()).bytes(promise.matrix());
     Ok(w.into_bytes())
 }
 
@@ -44,26 +48,26 @@ pub(super) fn open(
 ) -> Result<Option<PromiseReader>, Deny> {
     let Ok(stored) = parse(record) else { return Ok(None) };
     let Ok(sealed) = SealedKey::from_bytes(stored.sealed) else { return Ok(None) };
-    let mut data_key = Secret::<32>::zeros();
+    let mut data_key = Secret::<32>::zeros(tools.pool).map_err(busy)?;
     let key_aad = data_key_aad(&tools.config, &attempt, Sealed::Rows { dealer: dealer.get() });
     match tools.device.open(epoch(&tools.config), &key_aad, &sealed, data_key.as_mut_bytes()) {
         Ok(()) => {}
         Err(torus_hsm::DeviceError::Authentication) => return Ok(None),
         Err(error) => return Err(failed(error)),
     }
-    let mut rows = SecretBytes::zeros(stored.rows.len());
-    rows.as_mut_slice().copy_from_slice(stored.rows);
+    let mut rows = SecretBytes::copy_of(tools.pool, stored.rows).map_err(busy)?;
     let aad = rows_aad(&tools.config, attempt, dealer, &stored.digest);
-    let opened = Aes256Gcm::new(data_key.as_bytes().into()).decrypt_in_place_detached(
-        &[0; 12].into(),
-        &aad,
-        rows.as_mut_slice(),
-        Tag::from_slice(stored.tag),
-    );
-    if opened.is_err() {
+    let decrypt = || {
+        let cipher = Aes256Gcm::new(data_key.as_bytes().into());
+        cipher.decrypt_in_place_detached(&[0; 12].into(), &aad, rows.as_mut_slice(), Tag::from_slice(stored.tag))
+    };
+    if apart(decrypt).is_err() {
         return Ok(None);
     }
-    Ok(PromiseReader::new(run, dealer, stored.digest, rows, stored.matrix.to_vec()).ok())
+    match PromiseReader::new(run, dealer, stored.digest, rows, stored.matrix.to_vec()) {
+        Err(BadPromise::Memory(exhausted)) => Err(busy(exhausted)),
+        other => Ok(other.ok()),
+    }
 }
 
 struct Stored<'a> {

@@ -9,15 +9,17 @@ use k256::Scalar;
 use k256::elliptic_curve::Field;
 use k256::elliptic_curve::point::AffineCoordinates;
 use rand_core::CryptoRngCore;
-use torus_hsm::{Device, Secret};
+use torus_hsm::Device;
 use torus_ipc::deny::Deny;
-use torus_protocol::SecretBytes;
+use torus_memory::{Pool, Secret, apart};
+use torus_protocol::{Body, SecretBytes};
 use torus_statement::envelope::{Envelope, Label, Session};
 use torus_statement::{EpochConfig, Index, Point};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::envelope::{SessionKey, derive, open, seal};
 use super::tools::{epoch, failed, sign};
+use crate::secrets::busy;
 
 /// Sessions of one sender that are kept: the present one, and the one before its restart.
 const KEPT: usize = 2;
@@ -28,6 +30,7 @@ const EVERY: u64 = 15_000;
 /// All sessions of this boot.
 pub(super) struct Sessions {
     me: Index,
+    pool: Pool,
     outgoing: BTreeMap<Index, Outgoing>,
     incoming: BTreeMap<Index, Incoming>,
 }
@@ -47,8 +50,8 @@ struct Incoming {
 }
 
 impl Sessions {
-    pub(super) fn new(me: Index) -> Self {
-        Self { me, outgoing: BTreeMap::new(), incoming: BTreeMap::new() }
+    pub(super) fn new(me: Index, pool: Pool) -> Self {
+        Self { me, pool, outgoing: BTreeMap::new(), incoming: BTreeMap::new() }
     }
 
     /// Seals a message for a member under a nonce that was never used.
@@ -59,15 +62,15 @@ impl Sessions {
         rng: &mut dyn CryptoRngCore,
         to: Index,
         label: Label,
-        plaintext: &[u8],
+        body: &Body,
     ) -> Result<Envelope, Deny> {
         if !self.outgoing.contains_key(&to) {
-            self.outgoing.insert(to, begin(config, device, rng, self.me, to)?);
+            self.outgoing.insert(to, begin(config, device, rng, (self.me, to), self.pool)?);
         }
         let outgoing = self.outgoing.get_mut(&to).ok_or(Deny::Envelope)?;
         let counter = outgoing.counter;
         outgoing.counter = counter.checked_add(1).ok_or(Deny::Envelope)?;
-        seal(&outgoing.key, &outgoing.session, counter, label, plaintext).ok_or(Deny::Envelope)
+        seal(&outgoing.key, &outgoing.session, counter, label, body, self.pool)
     }
 
     /// Whether an envelope's session may be one of a member with this vault: cheap, and no device is asked.
@@ -100,7 +103,7 @@ impl Sessions {
             }
             // Paid before the device works, so that failures are not free.
             incoming.paid = paid;
-            let key = receive(config, device, self.me, session)?;
+            let key = receive(config, device, self.me, session, self.pool)?;
             if incoming.sessions.len() >= KEPT {
                 incoming.sessions.pop_front();
             }
@@ -108,7 +111,7 @@ impl Sessions {
         }
         let keys = self.incoming.get(&session.sender).ok_or(Deny::Envelope)?;
         let (_, key) = keys.sessions.iter().find(|(known, _)| known == session).ok_or(Deny::Envelope)?;
-        open(key, envelope).ok_or(Deny::Envelope)
+        open(key, envelope, self.pool)
     }
 }
 
@@ -117,29 +120,37 @@ fn begin(
     config: &EpochConfig,
     device: &mut dyn Device,
     rng: &mut dyn CryptoRngCore,
-    me: Index,
-    to: Index,
+    (me, to): (Index, Index),
+    pool: Pool,
 ) -> Result<Outgoing, Deny> {
     let receiver = config.member(to).ok_or(Deny::Envelope)?.envelope;
-    let mut scalar = Zeroizing::new(Scalar::random(rng));
-    let ephemeral = Point::new(&(k256::ProjectivePoint::GENERATOR * *scalar)).map_err(|_| Deny::Device)?;
-    let mut product = receiver.projective() * *scalar;
-    scalar.zeroize();
-    let mut affine = product.to_affine();
-    let mut shared = Secret::zeros();
-    shared.as_mut_bytes().copy_from_slice(&affine.x());
-    product.zeroize();
-    affine.zeroize();
+    let mut shared = Secret::zeros(pool).map_err(busy)?;
+    let ephemeral = apart(|| {
+        let scalar = Zeroizing::new(Scalar::random(rng));
+        let mut product = receiver.projective() * *scalar;
+        let mut affine = product.to_affine();
+        shared.as_mut_bytes().copy_from_slice(&affine.x());
+        product.zeroize();
+        affine.zeroize();
+        Point::new(&(k256::ProjectivePoint::GENERATOR * *scalar))
+    });
+    let ephemeral = ephemeral.map_err(|_| Deny::Device)?;
     let signature = sign(device, &Session::preimage(config, me, to, &ephemeral))?;
     let session = Session { config: config.hash(), sender: me, receiver: to, ephemeral, signature };
-    let key = derive(shared.as_bytes(), &session.shared_info(config, &receiver));
+    let key = derive(shared.as_bytes(), &session.shared_info(config, &receiver), pool)?;
     Ok(Outgoing { session, key, counter: 0 })
 }
 
 /// The key of a session that begins here; Z in the device.
-fn receive(config: &EpochConfig, device: &mut dyn Device, me: Index, session: &Session) -> Result<SessionKey, Deny> {
+fn receive(
+    config: &EpochConfig,
+    device: &mut dyn Device,
+    me: Index,
+    session: &Session,
+    pool: Pool,
+) -> Result<SessionKey, Deny> {
     let own = config.member(me).ok_or(Deny::Envelope)?.envelope;
-    let mut shared = Secret::zeros();
+    let mut shared = Secret::zeros(pool).map_err(busy)?;
     device.agree(epoch(config), &session.ephemeral, shared.as_mut_bytes()).map_err(failed)?;
-    Ok(derive(shared.as_bytes(), &session.shared_info(config, &own)))
+    derive(shared.as_bytes(), &session.shared_info(config, &own), pool)
 }

@@ -9,9 +9,10 @@ use aes_gcm::aead::{AeadInPlace, KeyInit};
 use aes_gcm::{Aes256Gcm, Tag};
 use k256::elliptic_curve::PrimeField;
 use k256::{ProjectivePoint, Scalar};
-use torus_hsm::{Device, DeviceError, SealedKey, Secret};
+use torus_hsm::{Device, DeviceError, SealedKey};
 use torus_ipc::deny::Deny;
-use torus_protocol::{SecretBytes, Shares};
+use torus_memory::{Exhausted, Pool, Secret, apart};
+use torus_protocol::Shares;
 use torus_statement::codec::{Malformed, Reader, Writer};
 use torus_statement::dkg::{Attempt, KeyIndex};
 use torus_statement::record::{RECORD_LEN, RECORD_VERSION, Sealed, data_key_aad, share_aad, share_nonce};
@@ -20,6 +21,7 @@ use zeroize::Zeroize;
 
 use super::records::Records;
 use super::tools::{Tools, epoch, failed};
+use crate::secrets::busy;
 use crate::store::{Store, StoreError};
 
 const VERSION: u8 = 1;
@@ -31,6 +33,7 @@ const PIECE: usize = 16;
 #[derive(Clone)]
 pub struct ShareStore {
     records: Records,
+    pool: Pool,
 }
 
 /// Why a share did not come out.
@@ -48,15 +51,18 @@ pub enum ShareError {
     /// The device failed.
     #[error(transparent)]
     Device(DeviceError),
+    /// There is no memory for its data key.
+    #[error(transparent)]
+    Memory(#[from] Exhausted),
 }
 
 impl ShareStore {
-    /// The shares in a vault's database.
+    /// The shares in a vault's database; their data keys are opened into `pool`.
     ///
     /// # Errors
     /// The database fails.
-    pub fn new(store: &Store) -> Result<Self, StoreError> {
-        Ok(Self { records: Records::open(store)? })
+    pub fn new(store: &Store, pool: Pool) -> Result<Self, StoreError> {
+        Ok(Self { records: Records::open(store)?, pool })
     }
 
     /// Opens the share of a key into `out`, 32 bytes big-endian. One operation of the device. On an error `out` is zero.
@@ -71,7 +77,7 @@ impl ShareStore {
         device: &mut dyn Device,
         out: &mut [u8; 32],
     ) -> Result<(), ShareError> {
-        let opened = self.open_into(config, key, commitment, device, out);
+        let opened = apart(|| self.open_into(config, key, commitment, device, out));
         if opened.is_err() {
             out.zeroize();
         }
@@ -96,7 +102,7 @@ impl ShareStore {
         let stored = found.ok_or(ShareError::Missing)?;
         let attempt = Attempt { batch: key.batch(), attempt: stored.attempt };
         let aad = data_key_aad(config, &attempt, Sealed::Shares);
-        let mut data_key = Secret::zeros();
+        let mut data_key = Secret::zeros(self.pool)?;
         device.open(epoch(config), &aad, &stored.sealed, data_key.as_mut_bytes()).map_err(|error| match error {
             DeviceError::Authentication => ShareError::Mismatch,
             other => ShareError::Device(other),
@@ -134,6 +140,7 @@ impl From<ShareError> for Deny {
             ShareError::Mismatch => Self::Commitment,
             ShareError::Store(_) => Self::Store,
             ShareError::Device(_) => Self::Device,
+            ShareError::Memory(exhausted) => busy(exhausted),
         }
     }
 }
@@ -143,8 +150,10 @@ pub(super) struct Sealing {
     config: Arc<EpochConfig>,
     attempt: Attempt,
     shares: Shares,
-    // Wiped with the rest of this: a cipher that waited would not be.
-    data_key: SecretBytes,
+    // The key waits, and no cipher: that would lie elsewhere.
+    data_key: Secret<32>,
+    /// Where one share after the other becomes ciphertext.
+    share: Secret<32>,
     value: Writer,
     next: u16,
     keys: u16,
@@ -154,21 +163,26 @@ impl Sealing {
     /// One operation of the device, and a data key that nothing else is sealed with.
     pub(super) fn begin(tools: &mut Tools, attempt: Attempt, shares: Shares) -> Result<Self, Deny> {
         let config = tools.config.clone();
-        let mut data_key = SecretBytes::zeros(32);
-        tools.rng.fill_bytes(data_key.as_mut_slice());
+        let place = || Secret::zeros(tools.pool).map_err(busy);
+        let (mut data_key, share) = (place()?, place()?);
+        tools.rng.fill_bytes(data_key.as_mut_bytes());
         let aad = data_key_aad(&config, &attempt, Sealed::Shares);
-        let key = data_key.as_slice().try_into().map_err(|_| Deny::Store)?;
-        let sealed = tools.device.seal(epoch(&config), &aad, key).map_err(failed)?;
+        let sealed = tools.device.seal(epoch(&config), &aad, data_key.as_bytes()).map_err(failed)?;
         let keys = u16::try_from(shares.commitments.len()).map_err(|_| Deny::Store)?;
         let mut value = Writer::default();
         value.u8(VERSION).u32(attempt.attempt).u16(keys).raw(sealed.as_bytes());
-        Ok(Self { config, attempt, shares, data_key, value, next: 0, keys })
+        Ok(Self { config, attempt, shares, data_key, share, value, next: 0, keys })
     }
 
     /// Seals some more; the value once all are in it.
     pub(super) fn advance(&mut self) -> Result<Option<Vec<u8>>, Deny> {
-        let cipher = Aes256Gcm::new_from_slice(self.data_key.as_slice()).map_err(|_| Deny::Store)?;
-        let mut share = Secret::<32>::zeros();
+        apart(|| self.seal_some())?;
+        Ok((self.next == self.keys).then(|| std::mem::take(&mut self.value).into_bytes()))
+    }
+
+    fn seal_some(&mut self) -> Result<(), Deny> {
+        let cipher = Aes256Gcm::new(self.data_key.as_bytes().into());
+        let share = &mut self.share;
         let rest = (self.next..self.keys).zip(self.shares.commitments.iter().skip(self.next.into()));
         for (position, commitment) in rest.take(PIECE) {
             let key = KeyIndex::new(self.attempt.batch, position).ok_or(Deny::Store)?;
@@ -184,7 +198,7 @@ impl Sealing {
             self.value.u8(RECORD_VERSION).raw(share.as_bytes()).raw(&tag);
             self.next = position + 1;
         }
-        Ok((self.next == self.keys).then(|| std::mem::take(&mut self.value).into_bytes()))
+        Ok(())
     }
 }
 

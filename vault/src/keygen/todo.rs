@@ -7,6 +7,7 @@
 use torus_audit::Generation;
 use torus_ipc::deny::Deny;
 use torus_ipc::response::Progress;
+use torus_memory::Exhausted;
 use torus_protocol::{
     Budget, Input, Kind as Step, Output, Participant, PromiseReader, PublishedKeys, QualifiedSet, Record, SLICE, Shares,
 };
@@ -16,9 +17,10 @@ use torus_statement::dkg::{Dealing, published_digest};
 use torus_statement::envelope::Kind;
 use torus_statement::{Hash, Index};
 
-use super::live::{GIVE, Live, acknowledged};
+use super::live::{GIVE, Live, acknowledged, plain};
 use super::tools::Tools;
 use super::{refused, rows, shares};
+use crate::secrets::busy;
 
 /// Something to do.
 pub(super) enum Todo {
@@ -40,10 +42,13 @@ pub(super) enum Todo {
     Vector { to: Index, digest: Hash },
     /// Acknowledge, if there is something to acknowledge.
     Acknowledge,
+    /// The memory for secrets was used up: the attempt is given up here, and begun again from what is durable.
+    GiveUp(Exhausted),
 }
 
 impl Live {
-    /// Does one piece. After an error of the store or the device the attempt is of no use any more.
+    /// Does one piece. After an error of the store or the device, or if there was no memory ([`Deny::Busy`]), the attempt is
+    /// of no use any more.
     pub(super) fn piece(&mut self, tools: &mut Tools, progress: &mut Progress) -> Result<(), Deny> {
         match self.todo.pop_front() {
             None => self.feed(tools, Input::Continue(SLICE)),
@@ -84,9 +89,10 @@ impl Live {
             Some(Todo::Vector { to, digest }) => {
                 let vector = if digest == GIVE { self.vector.clone().unwrap_or_default() } else { Vec::new() };
                 let label = self.label(Kind::Vector, Dealing { dealer: tools.me, digest });
-                self.send(tools, to, label, &vector, progress)?;
+                self.send(tools, to, label, &plain(tools, &vector)?, progress)?;
             }
             Some(Todo::Acknowledge) => self.acknowledge(tools, progress)?,
+            Some(Todo::GiveUp(exhausted)) => return Err(busy(exhausted)),
         }
         Ok(())
     }
@@ -133,7 +139,7 @@ impl Live {
             Output::Persist(_) | Output::Shared { .. } => Ok(()),
             Output::Send { to, dealer, kind, digest, body } => {
                 let label = self.label(sealed_kind(kind), Dealing { dealer, digest });
-                self.send(tools, to, label, body.as_slice(), progress)
+                self.send(tools, to, label, &body, progress)
             }
             Output::SignReady { dealer, digest } => self.sign_ready(tools, Dealing { dealer, digest }, progress),
             Output::Seal(shares) => self.seal(tools, shares),

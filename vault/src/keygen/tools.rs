@@ -6,7 +6,8 @@ use rand_core::CryptoRngCore;
 use torus_audit::{Event, Generation};
 use torus_hsm::{Device, DeviceError, EpochAttempt};
 use torus_ipc::deny::Deny;
-use torus_protocol::SecretBytes;
+use torus_memory::Pool;
+use torus_protocol::{Body, SecretBytes};
 use torus_statement::dkg::Attempt;
 use torus_statement::envelope::{Envelope, Label};
 use torus_statement::{EpochConfig, Index, Signature, keccak256};
@@ -27,6 +28,8 @@ pub(super) struct Tools {
     pub(super) audit: Arc<Journal>,
     pub(super) rng: Box<dyn CryptoRngCore + Send>,
     pub(super) sessions: Sessions,
+    /// Where secrets lie.
+    pub(super) pool: Pool,
 }
 
 impl Tools {
@@ -46,8 +49,8 @@ impl Tools {
     }
 
     /// Seals a message for a member.
-    pub(super) fn seal(&mut self, to: Index, label: Label, plaintext: &[u8]) -> Result<Envelope, Deny> {
-        self.sessions.seal(&self.config, self.device.as_mut(), &mut *self.rng, to, label, plaintext)
+    pub(super) fn seal(&mut self, to: Index, label: Label, body: &Body) -> Result<Envelope, Deny> {
+        self.sessions.seal(&self.config, self.device.as_mut(), &mut *self.rng, to, label, body)
     }
 
     /// Opens a member's message.

@@ -45,18 +45,19 @@ impl Keygen {
 
     /// Whether the task is over.
     fn go_on(&mut self, batch: u64, task: &mut Task) -> bool {
-        let outcome = match self.live.get_mut(&batch) {
-            Some(live) if live.has_work() => live.piece(&mut self.tools, &mut task.progress),
+        let (outcome, working) = match self.live.get_mut(&batch) {
+            Some(live) if live.has_work() => (live.piece(&mut self.tools, &mut task.progress), true),
             _ => {
                 self.settle(batch, task);
                 match task.steps.pop_front() {
-                    Some(step) => self.begin(batch, task, step),
+                    Some(step) => (self.begin(batch, task, step), false),
                     None => return true,
                 }
             }
         };
         let Err(deny) = outcome else { return false };
-        if matches!(deny, Deny::Store | Deny::Device | Deny::Commitment) {
+        // In the midst of its work an attempt is only busy if there was no memory for its secrets.
+        if matches!(deny, Deny::Store | Deny::Device | Deny::Commitment) || working && deny == Deny::Busy {
             // As in a crash: only what is durable counts, and nothing that this request brought about leaves.
             self.live.remove(&batch);
         }

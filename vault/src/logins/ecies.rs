@@ -11,17 +11,29 @@ use k256::elliptic_curve::point::AffineCoordinates;
 use k256::{NonZeroScalar, ProjectivePoint};
 use rand_core::{CryptoRng, RngCore};
 use sha2::{Digest, Sha256, Sha512};
-use torus_hsm::Secret;
 use torus_ipc::{Deny, Ecies};
+use torus_memory::{Pool, Secret, apart};
 use torus_statement::Point;
 use zeroize::Zeroize;
+
+use crate::secrets::busy;
 
 /// Encrypts `plain` so that only the holder of `to` reads it.
 ///
 /// # Errors
-/// [`Deny::Device`] if the generator gives nothing usable, which does not happen.
-pub fn seal(rng: &mut (impl CryptoRng + RngCore), to: &Point, plain: &[u8]) -> Result<Ecies, Deny> {
-    let mut z = Secret::<32>::zeros();
+/// [`Deny::Busy`] if the pool for its keys has no room; [`Deny::Device`] if the generator gives nothing usable, which does
+/// not happen.
+pub fn seal(rng: &mut (impl CryptoRng + RngCore), to: &Point, plain: &[u8], pool: Pool) -> Result<Ecies, Deny> {
+    let (z, keys) = (Secret::zeros(pool).map_err(busy)?, Secret::zeros(pool).map_err(busy)?);
+    apart(|| seal_apart(rng, to, plain, (z, keys)))
+}
+
+fn seal_apart(
+    rng: &mut (impl CryptoRng + RngCore),
+    to: &Point,
+    plain: &[u8],
+    (mut z, mut keys): (Secret<32>, Secret<64>),
+) -> Result<Ecies, Deny> {
     let ephemeral = loop {
         let mut secret = NonZeroScalar::random(rng);
         let mut shared = (to.projective() * *secret).to_affine();
@@ -33,7 +45,6 @@ pub fn seal(rng: &mut (impl CryptoRng + RngCore), to: &Point, plain: &[u8]) -> R
             break Point::new(&public).map_err(|_| Deny::Device)?;
         }
     };
-    let mut keys = Secret::<64>::zeros();
     Sha512::new_with_prefix(z.as_bytes()).finalize_into(keys.as_mut_bytes().into());
     let (key, mac_key) = keys.as_bytes().split_at(32);
     let mut iv = [0; 16];
@@ -55,6 +66,7 @@ mod tests {
     use k256::Scalar;
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng;
+    use torus_memory::Heap;
 
     /// As eccrypto decrypts: MAC first.
     fn open(secret: &Scalar, sealed: &Ecies) -> Option<Vec<u8>> {
@@ -74,7 +86,7 @@ mod tests {
         let secret = Scalar::from(7u64);
         let to = Point::new(&(ProjectivePoint::GENERATOR * secret)).unwrap();
         for plain in [&[9u8; 32][..], &[], b"a session token"] {
-            let sealed = seal(&mut rng, &to, plain).unwrap();
+            let sealed = seal(&mut rng, &to, plain, Heap::pool()).unwrap();
             assert_eq!(open(&secret, &sealed).as_deref(), Some(plain));
             assert_eq!(open(&Scalar::from(8u64), &sealed), None);
             let altered = Ecies { iv: [0; 16], ..sealed };
@@ -95,7 +107,7 @@ mod tests {
         let secret = Scalar::from(3u64);
         let to = Point::new(&(ProjectivePoint::GENERATOR * secret)).unwrap();
         for _ in 0..1500 {
-            assert!(open(&secret, &seal(&mut rng, &to, &[1; 32]).unwrap()).is_some());
+            assert!(open(&secret, &seal(&mut rng, &to, &[1; 32], Heap::pool()).unwrap()).is_some());
         }
     }
 }

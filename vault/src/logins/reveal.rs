@@ -7,9 +7,9 @@
 
 use rand_core::{CryptoRng, RngCore};
 use torus_audit::Event;
-use torus_hsm::{Device, Secret};
+use torus_hsm::Device;
 use torus_ipc::{Deny, LoginProof, ReleasedShare, SessionGrant};
-use torus_protocol::SecretBytes;
+use torus_memory::Secret;
 use torus_release::{EpochState, Grant, Inputs, Seen, decide, issue_time};
 use torus_statement::certificate::Certified;
 use torus_statement::session::SessionToken;
@@ -24,6 +24,7 @@ use crate::keygen::ShareStore;
 use crate::member::Member;
 use crate::owners::Owners;
 use crate::quota::{Draw, Quotas};
+use crate::secrets::busy;
 use crate::signing;
 use crate::store::{Change, StoreError};
 
@@ -100,7 +101,7 @@ pub fn open(
         remember(member, records, held, issued_at)?;
     }
     let grant = decided.map_err(refusal)?;
-    let mut share = Secret::zeros();
+    let mut share = Secret::zeros(member.pool).map_err(busy)?;
     shares.open(&member.config, grant.index, &grant.share, device, share.as_mut_bytes())?;
     Ok(Opened { grant, token, share, session_seconds: proof.session_seconds.min(MAX_SESSION) })
 }
@@ -156,7 +157,7 @@ impl Recorded {
         rng: &mut (impl CryptoRng + RngCore),
     ) -> Result<ReleasedShare, Deny> {
         let Self(Opened { grant, share, session_seconds, .. }) = self;
-        let sealed = ecies::seal(rng, &grant.temporary, share.as_bytes())?;
+        let sealed = ecies::seal(rng, &grant.temporary, share.as_bytes(), member.pool)?;
         drop(share);
         let session = session(member, device, rng, &grant, session_seconds)?;
         Ok(ReleasedShare { key: grant.index, public: grant.entry.public, share: sealed, session })
@@ -202,16 +203,15 @@ fn session(
     let expires = (grant.time / 1000).saturating_add(seconds.into());
     let temporary: &Point = &grant.temporary;
     let token = SessionToken { expires, temporary, verifier: &grant.verifier, id: &grant.id };
-    let text = SecretBytes::from_vec(token.text().into_bytes());
-    let prehash = keccak256(text.as_slice());
+    // Its signature alone is secret: the node knows all that the text says.
+    let prehash = keccak256(token.text().as_bytes());
     let signature = member.health.device(signing::identity(device, &prehash))?;
-    let mut whole = Secret::zeros();
+    let mut whole = Secret::zeros(member.pool).map_err(busy)?;
     *whole.as_mut_bytes() = signature.with_recovery(&member.identity, &prehash).ok_or(Deny::Device)?;
-    let json = SecretBytes::from_vec(token.json().into_bytes());
     Ok(SessionGrant {
         // The JSON, not its base64: clients encode what they open.
-        token: ecies::seal(rng, temporary, json.as_slice())?,
-        signature: ecies::seal(rng, temporary, whole.as_bytes())?,
+        token: ecies::seal(rng, temporary, token.json().as_bytes(), member.pool)?,
+        signature: ecies::seal(rng, temporary, whole.as_bytes(), member.pool)?,
     })
 }
 

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use torus_hsm::{Pin, Token, TokenConfig, Verdict};
+use torus_policies::Level;
 use torus_statement::certificate::SignedHeader;
 use torus_statement::codec::Wire;
 use torus_statement::receipt::hex;
@@ -17,6 +18,7 @@ use crate::boot::{self, Standing};
 use crate::clock;
 use crate::run::{NETWORK, open_device, own_place, read_network};
 use crate::store::{Store, StoreError};
+use crate::strongroom;
 use crate::trust::trusted;
 
 /// Records whose links are checked.
@@ -55,7 +57,7 @@ pub struct Findings {
     pub lines: Vec<Line>,
 }
 
-/// Looks at token, store, network file, clock and disk. Later checks are left out if they have nothing to go by.
+/// Looks at token, store, network file, clock, memory and disk. Later checks are left out if they have nothing to go by.
 pub fn doctor(patient: &Patient) -> Findings {
     let mut found = Findings::default();
     let store = Store::open(&patient.data);
@@ -94,6 +96,7 @@ pub fn doctor(patient: &Patient) -> Findings {
         }
         Err(error) => found.fail("store", &error, "run `torus-vault init`, or restore the directory"),
     }
+    found.memory();
     found.disk(&patient.data);
     found
 }
@@ -290,6 +293,19 @@ impl Findings {
         } else {
             let advice = "commits and releases wait: set the clock by NTP; after a long stop a new block ends this";
             self.add("clock", Verdict::Warn, detail, advice);
+        }
+    }
+
+    fn memory(&mut self) {
+        match strongroom::try_least() {
+            Ok(Level::Secret) => self.pass("memory", "secrets lie in the kernel's secret memory".to_owned()),
+            Ok(Level::Locked) => self.add(
+                "memory",
+                Verdict::Warn,
+                "secrets lie in ordinary memory that is locked".to_owned(),
+                "root could read them: a kernel with memfd_secret (Linux 6.5, or secretmem.enable) keeps them from it",
+            ),
+            Err(error) => self.fail("memory", &error, "the vault does not start: look as the vault's user"),
         }
     }
 

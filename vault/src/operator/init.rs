@@ -20,6 +20,7 @@ use crate::randomness::seeded;
 use crate::run::{RunError, gate, open_device};
 use crate::signing;
 use crate::store::{Store, StoreError, exists};
+use crate::strongroom::for_a_command;
 
 /// The first epoch and attempt.
 const FIRST: EpochAttempt = EpochAttempt { epoch: 1, attempt: 0 };
@@ -86,6 +87,7 @@ pub fn init(ceremony: &Ceremony) -> Result<KeyCertificate, InitError> {
     if exists(&ceremony.data) {
         return Err(InitError::Twice(ceremony.data.clone()));
     }
+    let (pool, _) = for_a_command().map_err(RunError::from)?;
     if let Some(so_pin) = &ceremony.so_pin_file {
         let (so_pin, pin) = (Pin::from_file(so_pin)?, Pin::from_file(&ceremony.pin_file)?);
         Token::prepare(&ceremony.token.module, &ceremony.token.label, &so_pin, &pin)?;
@@ -104,8 +106,9 @@ pub fn init(ceremony: &Ceremony) -> Result<KeyCertificate, InitError> {
     let counter = device.counter()?.saturating_add(1);
     // It counts as stopped cleanly: a new identity has said nothing yet that a guard would have to wait for.
     let keys = &certificate.keys;
-    let mut rng = seeded(device.as_mut(), counter)?;
-    let sealed = subjects::make(device.as_mut(), &mut rng, FIRST, keys.network.clone())?;
+    let mut rng = seeded(device.as_mut(), counter, pool).map_err(RunError::from)?;
+    let sealed =
+        subjects::make(device.as_mut(), &mut rng, FIRST, keys.network.clone(), pool).map_err(RunError::from)?;
     let audit = Journal::open(&store)?;
     audit.write(|change| {
         boot::write(change, &store, &BootRecord { counter, closing: Some(counter) })?;

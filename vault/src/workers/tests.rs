@@ -59,6 +59,11 @@ impl AnswerGroup for Slow {
     }
 }
 
+fn stack() -> Stack {
+    // The standard panic hook, which a test has and the daemon has not, wants more than a request does.
+    Stack::new(Box::leak(vec![0; 8 << 20].into_boxed_slice()))
+}
+
 struct Quick;
 
 impl Answer for Quick {
@@ -84,7 +89,8 @@ fn commit() -> Request {
 fn slow(users: Arc<Mutex<Receiver<Job>>>) -> Sender<()> {
     let (go, wait) = channel();
     let wait = Mutex::new(Some(wait));
-    by_group("users", users, move || Ok::<_, std::io::Error>(Slow(wait.lock().unwrap().take().unwrap()))).unwrap();
+    by_group("users", stack(), users, move || Ok::<_, std::io::Error>(Slow(wait.lock().unwrap().take().unwrap())))
+        .unwrap();
     go
 }
 
@@ -93,7 +99,7 @@ fn votes_come_before_commits_when_the_device_is_slow() {
     let mut wire = Wire::new();
     let (queues, ends) = Queues::new();
     let go = slow(ends.users);
-    one_by_one("votes", ends.votes, || Ok::<_, std::io::Error>(Quick)).unwrap();
+    one_by_one("votes", stack(), ends.votes, || Ok::<_, std::io::Error>(Quick)).unwrap();
     // More commits than there is room for, all of them before the first vote; no device operation ends.
     let taken = (0..1000).filter(|id| wire.put(&queues, *id, commit())).count();
     assert_eq!(taken, USERS, "the rest is told that the vault is busy");
@@ -113,7 +119,7 @@ fn votes_come_before_commits_when_the_device_is_slow() {
 fn a_request_that_panics_is_refused_and_the_next_is_answered() {
     let mut wire = Wire::new();
     let (queues, ends) = Queues::new();
-    one_by_one("votes", ends.votes, || Ok::<_, std::io::Error>(Quick)).unwrap();
+    one_by_one("votes", stack(), ends.votes, || Ok::<_, std::io::Error>(Quick)).unwrap();
     assert!(wire.put(&queues, 1, Request::HeldVotes));
     assert_eq!(wire.answer(), (1, Response::Denied(Deny::Device)));
     assert!(wire.put(&queues, 2, vote()));
@@ -178,7 +184,7 @@ fn gated(ends: Receiver<Job>) -> (Sender<()>, Arc<std::sync::atomic::AtomicU64>,
         let gate = gate.lock().unwrap().take();
         Ok::<_, std::io::Error>(Long { gate, slices: counted.clone(), ..Long::default() })
     };
-    let worker = in_slices("keys", ends, make).unwrap();
+    let worker = in_slices("keys", stack(), ends, make).unwrap();
     (go, slices, worker)
 }
 

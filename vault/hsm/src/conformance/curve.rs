@@ -4,7 +4,6 @@ use super::Outcome;
 use super::policy::{refused, text};
 use super::scratch::{Bench, Scratch};
 use crate::fault::Fault;
-use crate::secret::Secret;
 use crate::{objects, sealed};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::elliptic_curve::{EcKdf, Ecdh1DeriveParams};
@@ -100,8 +99,8 @@ pub(super) fn off_curve_point_refused(bench: &Bench) -> Outcome {
     {
         *last ^= 1;
     }
-    let mut shared = Secret::zeros();
-    match sealed::derive_encoded(&bench.session, handle, &point, shared.as_mut_bytes()) {
+    let mut shared = [0; 32];
+    match sealed::derive_encoded(&bench.session, handle, &point, &mut shared) {
         Ok(()) => Outcome::fail("the token multiplied its key with a point off the curve: such answers give it away"),
         Err(fault) if fault.session_lost() => failed(bench, "derive", fault),
         Err(fault) => Outcome::pass(format!("refused: {}", fault.told(bench.session.token().label()))),
@@ -109,11 +108,11 @@ pub(super) fn off_curve_point_refused(bench: &Bench) -> Outcome {
 }
 
 fn agree(bench: &Bench, handle: ObjectHandle, own: &Point, scalar: Scalar) -> Result<bool, Fault> {
-    let mut shared = Secret::zeros();
+    let mut shared = [0; 32];
     let peer = encoded(&(ProjectivePoint::GENERATOR * scalar));
-    sealed::derive_encoded(&bench.session, handle, &peer, shared.as_mut_bytes())?;
+    sealed::derive_encoded(&bench.session, handle, &peer, &mut shared)?;
     let expected = Point::new(&(own.projective() * scalar)).map(|point| point.to_xy());
-    Ok(expected.is_ok_and(|xy| xy.starts_with(shared.as_bytes())))
+    Ok(expected.is_ok_and(|xy| xy.starts_with(&shared)))
 }
 
 /// The smallest multiplier whose product with the point has an x of 31 bytes; one of 256 has.

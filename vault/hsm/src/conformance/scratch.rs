@@ -7,7 +7,6 @@ use crate::objects::{self, Kind, Name, Strictness, Use};
 use crate::raw::ROOM;
 use crate::sealed;
 use crate::sealed_key::SealedKey;
-use crate::secret::Secret;
 use crate::session::Session;
 use crate::token::Token;
 use cryptoki::error::Error;
@@ -115,7 +114,7 @@ impl<'a> Bench<'a> {
         aad: &[u8],
         tag_bits: u64,
         body: &[u8],
-        room: &mut Secret<ROOM>,
+        room: &mut [u8; ROOM],
     ) -> Result<usize, Fault> {
         match self.plan.cipher {
             Cipher::Gcm => {
@@ -125,7 +124,7 @@ impl<'a> Bench<'a> {
             Cipher::Unauthenticated => {
                 use cryptoki::mechanism::Mechanism;
                 let plain = self.session.handle().decrypt(&Mechanism::AesCbc([0; 16]), key, &body[..32])?;
-                room.as_mut_bytes()[..32].copy_from_slice(&plain);
+                room[..32].copy_from_slice(&plain);
                 Ok(32)
             }
             #[cfg(test)]

@@ -6,13 +6,21 @@ use k256::elliptic_curve::PrimeField;
 use k256::{ProjectivePoint, Scalar};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{CryptoRngCore, RngCore, SeedableRng};
+use torus_memory::Heap;
 use torus_protocol::{
-    Digest, Index, Input, Kind, Output, Participant, Promise, PublishedKeys, QualifiedSet, Reason, Record, Run, SLICE,
-    SecretBytes, Sizes,
+    Body, Digest, Index, Input, Kind, Output, Participant, Promise, PublishedKeys, QualifiedSet, Reason, Record, Run,
+    SLICE, SecretBytes, Sizes,
 };
 use torus_sharing::IndexSet;
 
 use crate::byzantine::Behaviour;
+
+/// What a message says, for a test to look at and to bend.
+pub(crate) fn plain(body: &Body) -> Vec<u8> {
+    let mut bytes = vec![0; body.len()];
+    body.write(&mut bytes);
+    bytes
+}
 
 pub(crate) const BASE: Digest = [7; 32];
 
@@ -46,14 +54,14 @@ pub(crate) enum Event {
 
 /// A member that has dealt, and what left.
 pub(crate) fn dealt(run: Run, rng: &mut dyn CryptoRngCore) -> (Participant, Vec<Output>) {
-    let mut member = Participant::deal(run, rng);
+    let mut member = Participant::deal(run, rng).unwrap();
     let out = go_on(&mut member, rng);
     (member, out)
 }
 
 /// All that an input brings about.
 pub(crate) fn answer(member: &mut Participant, input: Input<'_>, rng: &mut dyn CryptoRngCore) -> Vec<Output> {
-    let mut out = member.handle(input, rng);
+    let mut out = member.handle(input, rng).unwrap();
     out.extend(go_on(member, rng));
     out
 }
@@ -61,7 +69,7 @@ pub(crate) fn answer(member: &mut Participant, input: Input<'_>, rng: &mut dyn C
 fn go_on(member: &mut Participant, rng: &mut dyn CryptoRngCore) -> Vec<Output> {
     let mut out = Vec::new();
     while member.has_work() {
-        out.extend(member.handle(Input::Continue(SLICE), rng));
+        out.extend(member.handle(Input::Continue(SLICE), rng).unwrap());
     }
     out
 }
@@ -182,7 +190,7 @@ impl Net {
     }
 
     pub(crate) fn run_of(&self, me: Index) -> Run {
-        Run::new(BASE, self.sizes, me, self.batch).unwrap()
+        Run::new(BASE, self.sizes, me, self.batch, Heap::pool()).unwrap()
     }
 
     pub(crate) fn member(&mut self, me: Index) -> &mut Member {
@@ -199,16 +207,16 @@ impl Net {
         let member = self.member(me);
         let process = if member.disk.dealt {
             let promises = member.disk.promises.values().map(|stored| {
-                let rows = SecretBytes::from_vec(stored.rows.clone());
+                let rows = SecretBytes::copy_of(run.pool(), &stored.rows).unwrap();
                 Promise::parse(&run, stored.dealer, stored.digest, rows, &stored.matrix).unwrap()
             });
             Participant::resume(run, promises.collect())
         } else {
-            Participant::deal(run, &mut member.rng)
+            Participant::deal(run, &mut member.rng).unwrap()
         };
         member.process = Some(process);
         if member.behaviour == Behaviour::Equivocate && member.twin.is_none() {
-            member.twin = Some(Participant::deal(run, &mut member.rng));
+            member.twin = Some(Participant::deal(run, &mut member.rng).unwrap());
         }
         self.go_on_later(me);
         // A started daemon reads the log again.
@@ -304,14 +312,14 @@ impl Net {
             Event::Continue(_) => Input::Continue(units),
         };
         let member = &mut self.members[me.slot()];
-        let out = member.process.as_mut().unwrap().handle(input, &mut member.rng);
+        let out = member.process.as_mut().unwrap().handle(input, &mut member.rng).unwrap();
         let twin_out = match (&mut member.twin, &event) {
             (Some(twin), Event::Packet(p)) => {
                 let input =
                     Input::Message { from: p.from, dealer: p.dealer, kind: p.kind, digest: p.digest, body: &p.body };
-                twin.handle(input, &mut member.rng)
+                twin.handle(input, &mut member.rng).unwrap()
             }
-            (Some(twin), Event::Continue(_)) => twin.handle(Input::Continue(units), &mut member.rng),
+            (Some(twin), Event::Continue(_)) => twin.handle(Input::Continue(units), &mut member.rng).unwrap(),
             _ => Vec::new(),
         };
         self.carry_out(me, twin_out, true);
@@ -356,7 +364,7 @@ impl Net {
         match output {
             Output::Persist(record) => self.persist(me, record),
             Output::Send { to, dealer, kind, digest, body } => {
-                let packet = Packet { from: me, to, dealer, kind, digest, body: body.as_slice().to_vec() };
+                let packet = Packet { from: me, to, dealer, kind, digest, body: plain(&body) };
                 self.send(packet, twin);
             }
             Output::SignReady { dealer, digest } => self.sign_ready(me, dealer, digest),
@@ -383,7 +391,7 @@ impl Net {
                 assert!(!honest || disk.shares.as_ref().is_none_or(|old| *old == list), "a sealed share changed");
                 disk.shares = Some(list);
                 let member = self.member(me);
-                let out = member.process.as_mut().unwrap().handle(Input::Sealed, &mut member.rng);
+                let out = member.process.as_mut().unwrap().handle(Input::Sealed, &mut member.rng).unwrap();
                 self.carry_out(me, out, twin);
             }
             Output::Publish(body) => self.publish(me, body),

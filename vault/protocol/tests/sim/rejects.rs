@@ -3,11 +3,12 @@
 use k256::ProjectivePoint;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
+use torus_memory::Heap;
 use torus_protocol::{Digest, Index, Input, Kind, Output, Participant, QualifiedSet, Reason, Run, Sizes};
 use torus_sharing::{Claim, Matrix, Point, ShareCommitments, ShareVector};
 
 use crate::byzantine::{Behaviour, add_one};
-use crate::net::{BASE, Event, Net, Packet, answer, dealt, index};
+use crate::net::{BASE, Event, Net, Packet, answer, dealt, index, plain};
 
 const KEYS: u16 = 2;
 
@@ -27,7 +28,7 @@ struct Desk {
 fn packets(from: Index, out: Vec<Output>) -> Vec<Packet> {
     let sent = out.into_iter().filter_map(|output| match output {
         Output::Send { to, dealer, kind, digest, body } => {
-            Some(Packet { from, to, dealer, kind, digest, body: body.as_slice().to_vec() })
+            Some(Packet { from, to, dealer, kind, digest, body: plain(&body) })
         }
         _ => None,
     });
@@ -58,7 +59,7 @@ fn readies(out: &[Output]) -> usize {
 impl Desk {
     fn new() -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
-        let run = |me| Run::new(BASE, sizes(), index(me), KEYS).unwrap();
+        let run = |me| Run::new(BASE, sizes(), index(me), KEYS, Heap::pool()).unwrap();
         let (member, _) = dealt(run(1), &mut rng);
         let mut others = Vec::new();
         let mut dealings = Vec::new();
@@ -121,7 +122,7 @@ fn a_scalar_at_the_order_or_above_is_refused() {
 fn another_degree_in_rows_or_matrix_is_refused_whatever_its_leading_coefficients() {
     // A dealing of a committee with k = 4 is well-formed there and malformed here; so is one coefficient more or less.
     let mut rng = ChaCha20Rng::seed_from_u64(9);
-    let wider = Run::new(BASE, Sizes::new(6, 4, 1).unwrap(), index(2), KEYS).unwrap();
+    let wider = Run::new(BASE, Sizes::new(6, 4, 1).unwrap(), index(2), KEYS, Heap::pool()).unwrap();
     let (_, out) = dealt(wider, &mut rng);
     let foreign = packets(index(2), out).into_iter().find(|p| p.to == index(1)).unwrap();
     let out = Desk::new().feed(&foreign);
@@ -138,14 +139,14 @@ fn another_degree_in_rows_or_matrix_is_refused_whatever_its_leading_coefficients
 fn a_batch_of_another_size_is_refused() {
     let mut rng = ChaCha20Rng::seed_from_u64(9);
     for keys in [1, 3, 256] {
-        let run = Run::new(BASE, sizes(), index(2), keys).unwrap();
+        let run = Run::new(BASE, sizes(), index(2), keys, Heap::pool()).unwrap();
         let (_, out) = dealt(run, &mut rng);
         let foreign = packets(index(2), out).into_iter().find(|p| p.to == index(1)).unwrap();
         assert_eq!(reasons(&Desk::new().feed(&foreign)), vec![Reason::Malformed]);
     }
-    assert!(Run::new(BASE, sizes(), index(1), 0).is_err());
-    assert!(Run::new(BASE, sizes(), index(1), 257).is_err());
-    assert!(Run::new(BASE, sizes(), index(6), 1).is_err());
+    assert!(Run::new(BASE, sizes(), index(1), 0, Heap::pool()).is_err());
+    assert!(Run::new(BASE, sizes(), index(1), 257, Heap::pool()).is_err());
+    assert!(Run::new(BASE, sizes(), index(6), 1, Heap::pool()).is_err());
 }
 
 #[test]
@@ -193,7 +194,7 @@ fn rows_of_another_member_are_refused() {
 fn a_dealing_replayed_from_another_session_or_dealer_is_refused() {
     // The digest binds the sid: another attempt's base, or another dealer's slot, gives another digest.
     let mut desk = Desk::new();
-    let other_base = Run::new([8; 32], sizes(), index(2), KEYS).unwrap();
+    let other_base = Run::new([8; 32], sizes(), index(2), KEYS, Heap::pool()).unwrap();
     let (_, out) = dealt(other_base, &mut desk.rng);
     let foreign = packets(index(2), out).into_iter().find(|p| p.to == index(1)).unwrap();
     assert_eq!(reasons(&desk.feed(&foreign)), vec![Reason::WrongDigest]);
@@ -228,7 +229,7 @@ fn a_second_dealing_of_an_equivocating_dealer_is_not_echoed() {
     let mut desk = Desk::new();
     let first = desk.send.clone();
     assert_eq!(echoes(&desk.feed(&first)), 4);
-    let run = Run::new(BASE, sizes(), index(2), KEYS).unwrap();
+    let run = Run::new(BASE, sizes(), index(2), KEYS, Heap::pool()).unwrap();
     let (_, out) = dealt(run, &mut desk.rng);
     let second = packets(index(2), out).into_iter().find(|p| p.to == index(1)).unwrap();
     assert_eq!(echoes(&desk.feed(&second)), 0);
@@ -353,7 +354,7 @@ fn a_flood_of_needs_is_answered_eight_times() {
 #[test]
 fn after_a_restart_nothing_is_dealt_or_echoed_or_promised_anew() {
     let mut desk = Desk::new();
-    let run = Run::new(BASE, sizes(), index(1), KEYS).unwrap();
+    let run = Run::new(BASE, sizes(), index(1), KEYS, Heap::pool()).unwrap();
     desk.member = Participant::resume(run, Vec::new());
     assert!(!desk.member.has_work());
     let send = desk.send.clone();

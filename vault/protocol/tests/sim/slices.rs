@@ -3,14 +3,15 @@
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
+use torus_memory::Heap;
 use torus_protocol::{Index, Input, Kind, Output, Participant, QualifiedSet, Record, Run, Sizes};
 
-use crate::net::{BASE, Packet, answer, dealt, index};
+use crate::net::{BASE, Packet, answer, dealt, index, plain};
 
 const KEYS: u16 = 2;
 
 fn run(me: usize) -> Run {
-    Run::new(BASE, Sizes::new(5, 3, 1).unwrap(), index(me), KEYS).unwrap()
+    Run::new(BASE, Sizes::new(5, 3, 1).unwrap(), index(me), KEYS, Heap::pool()).unwrap()
 }
 
 /// What a member is given in a batch that all make together, in order.
@@ -41,7 +42,7 @@ fn text(output: &Output) -> String {
             format!("promise {} {}", promise.dealer(), hex::encode(promise.rows().as_slice()))
         }
         Output::Send { to, dealer, kind, digest, body } => {
-            format!("send {to} {dealer} {kind:?} {} {}", hex::encode(digest), hex::encode(body.as_slice()))
+            format!("send {to} {dealer} {kind:?} {} {}", hex::encode(digest), hex::encode(plain(body)))
         }
         Output::SignReady { dealer, digest } => format!("sign {dealer} {}", hex::encode(digest)),
         Output::Shared { dealer, digest } => format!("shared {dealer} {}", hex::encode(digest)),
@@ -68,7 +69,7 @@ fn script() -> Vec<Given> {
     fn post(from: usize, out: Vec<Output>, queue: &mut Vec<Packet>) {
         for output in out {
             if let Output::Send { to, dealer, kind, digest, body } = output {
-                queue.push(Packet { from: index(from), to, dealer, kind, digest, body: body.as_slice().to_vec() });
+                queue.push(Packet { from: index(from), to, dealer, kind, digest, body: plain(&body) });
             }
         }
     }
@@ -116,30 +117,30 @@ fn script() -> Vec<Given> {
 /// Member 1 given all of it, with so many units after each input (none: the inputs wait), and to the end at the end.
 fn told(given: &[Given], units: &[usize]) -> Vec<String> {
     let mut rng = ChaCha20Rng::seed_from_u64(1);
-    let mut member = Participant::deal(run(1), &mut rng);
+    let mut member = Participant::deal(run(1), &mut rng).unwrap();
     let mut told = Vec::new();
     let mut note = |member: &mut Participant, rng: &mut ChaCha20Rng, out: Vec<Output>| {
         let mut rest = std::collections::VecDeque::from(out);
         while let Some(output) = rest.pop_front() {
             told.push(text(&output));
             if matches!(output, Output::Seal(_)) {
-                rest.extend(member.handle(Input::Sealed, rng));
+                rest.extend(member.handle(Input::Sealed, rng).unwrap());
             }
         }
     };
     for (given, units) in given.iter().zip(units.iter().cycle()) {
         if *units > 0 {
-            let out = member.handle(Input::Continue(*units), &mut rng);
+            let out = member.handle(Input::Continue(*units), &mut rng).unwrap();
             note(&mut member, &mut rng, out);
         }
-        let out = member.handle(given.input(), &mut rng);
+        let out = member.handle(given.input(), &mut rng).unwrap();
         note(&mut member, &mut rng, out);
     }
     while member.has_work() {
-        let out = member.handle(Input::Continue(units.iter().copied().max().unwrap().max(1)), &mut rng);
+        let out = member.handle(Input::Continue(units.iter().copied().max().unwrap().max(1)), &mut rng).unwrap();
         note(&mut member, &mut rng, out);
     }
-    assert!(member.handle(Input::Continue(1000), &mut rng).is_empty(), "without work nothing happens");
+    assert!(member.handle(Input::Continue(1000), &mut rng).unwrap().is_empty(), "without work nothing happens");
     told
 }
 
@@ -166,11 +167,11 @@ proptest! {
 #[test]
 fn a_dealing_leaves_when_it_is_whole_and_its_record_comes_first() {
     let mut rng = ChaCha20Rng::seed_from_u64(7);
-    let mut member = Participant::deal(run(1), &mut rng);
+    let mut member = Participant::deal(run(1), &mut rng).unwrap();
     let mut calls = 0;
     let out = loop {
         assert!(member.has_work());
-        let out = member.handle(Input::Continue(1), &mut rng);
+        let out = member.handle(Input::Continue(1), &mut rng).unwrap();
         calls += 1;
         if !out.is_empty() {
             break out;
@@ -191,13 +192,13 @@ fn an_input_that_comes_while_there_is_work_waits_for_it() {
         _ => None,
     });
     let (digest, body) = send.unwrap();
-    let mut member = Participant::deal(run(1), &mut rng);
+    let mut member = Participant::deal(run(1), &mut rng).unwrap();
     let (from, dealer) = (index(2), index(2));
-    let input = Input::Message { from, dealer, kind: Kind::Send, digest, body: body.as_slice() };
-    assert!(member.handle(input, &mut rng).is_empty());
-    let own = member.handle(Input::Continue(usize::MAX), &mut rng);
+    let input = Input::Message { from, dealer, kind: Kind::Send, digest, body: &plain(&body) };
+    assert!(member.handle(input, &mut rng).unwrap().is_empty());
+    let own = member.handle(Input::Continue(usize::MAX), &mut rng).unwrap();
     assert!(matches!(own.first(), Some(Output::Persist(Record::Dealt))), "the own dealing first");
     assert!(member.has_work(), "the other's still waits");
-    let echo = member.handle(Input::Continue(usize::MAX), &mut rng);
+    let echo = member.handle(Input::Continue(usize::MAX), &mut rng).unwrap();
     assert!(matches!(echo.first(), Some(Output::Persist(Record::Echoed { dealer, .. })) if *dealer == index(2)));
 }

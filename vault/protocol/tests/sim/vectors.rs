@@ -9,10 +9,11 @@ use k256::elliptic_curve::PrimeField;
 use k256::{ProjectivePoint, Scalar};
 use rand_chacha::rand_core::{CryptoRng, Error, RngCore};
 use sha2::{Digest as _, Sha256};
+use torus_memory::Heap;
 use torus_protocol::{Digest, Index, Input, Kind, Output, PublishedKeys, QualifiedSet, Run, Sizes};
 use torus_sharing::{Point, second_generator};
 
-use crate::net::{answer, dealt, scalar};
+use crate::net::{answer, dealt, plain, scalar};
 
 const BASE: Digest = [0x42; 32];
 
@@ -83,12 +84,12 @@ fn run(sizes: Sizes, keys: u16) -> Outcome {
     fn post(from: Index, out: Vec<Output>, queue: &mut Vec<Letter>) {
         for output in out {
             if let Output::Send { to, dealer, kind, digest, body } = output {
-                queue.push((from, to, dealer, kind, digest, body.as_slice().to_vec()));
+                queue.push((from, to, dealer, kind, digest, plain(&body)));
             }
         }
     }
     for me in sizes.members() {
-        let run = Run::new(BASE, sizes, me, keys).unwrap();
+        let run = Run::new(BASE, sizes, me, keys, Heap::pool()).unwrap();
         let (member, out) = dealt(run, &mut rngs[me.slot()]);
         members.push(member);
         post(me, out, &mut queue);
@@ -177,7 +178,8 @@ fn text(sizes: Sizes, keys: u16, outcome: &Outcome) -> String {
     writeln!(out, "  \"n\": {}, \"k\": {}, \"t\": {}, \"keys\": {keys},", sizes.n(), sizes.k(), sizes.t()).unwrap();
     writeln!(out, "  \"second_generator\": \"{}\",", hex::encode(h.to_xy())).unwrap();
     writeln!(out, "  \"base\": \"{}\",", hex::encode(BASE)).unwrap();
-    let sid = Run::new(BASE, sizes, sizes.member(1).unwrap(), keys).unwrap().sid(sizes.member(1).unwrap());
+    let sid =
+        Run::new(BASE, sizes, sizes.member(1).unwrap(), keys, Heap::pool()).unwrap().sid(sizes.member(1).unwrap());
     writeln!(out, "  \"sid_of_dealer_1\": \"{}\",", hex::encode(sid)).unwrap();
     writeln!(out, "  \"digests\": [\n    {}],", quoted(outcome.digests.iter().map(hex::encode).collect())).unwrap();
     writeln!(out, "  \"rows_of_dealer_1_for_2\": \"{}\",", hex::encode(&outcome.rows)).unwrap();

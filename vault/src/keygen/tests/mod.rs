@@ -5,6 +5,7 @@ mod device;
 mod disk;
 mod envelopes;
 mod generation;
+mod memory;
 mod randomness;
 mod restart;
 mod slices;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use torus_hsm::Device;
 use torus_ipc::deny::Deny;
 use torus_ipc::response::Progress;
+use torus_memory::{Heap, Pool};
 use torus_statement::block::Header;
 use torus_statement::certificate::{Certified, CommitCertificate, SignedHeader};
 use torus_statement::config::{Buffer, Committee, Endpoint, KeyPart, Member as Seat};
@@ -82,6 +83,8 @@ pub(super) struct Member {
     pub(super) store: Store,
     pub(super) keygen: Option<Keygen>,
     pub(super) boots: u64,
+    /// Where its secrets lie.
+    pub(super) memory: Pool,
     _dir: TempDir,
 }
 
@@ -163,7 +166,15 @@ impl World {
         let members = (1..=5).map(|i| {
             let dir = tempfile::tempdir().unwrap();
             let store = Store::create(dir.path()).unwrap();
-            Member { index: index(i), device: TestDevice::new(i), store, keygen: None, boots: 0, _dir: dir }
+            Member {
+                index: index(i),
+                device: TestDevice::new(i),
+                store,
+                keygen: None,
+                boots: 0,
+                memory: Heap::pool(),
+                _dir: dir,
+            }
         });
         let mut world = Self {
             config,
@@ -211,6 +222,7 @@ impl World {
             audit: crate::audit::Journal::open(&member.store).unwrap(),
             rng: Box::new(ChaCha20Rng::from_seed(seed)),
             start_height,
+            pool: member.memory,
         };
         let mut keygen = Keygen::start(setup).unwrap();
         let mut longest = Duration::ZERO;
@@ -494,7 +506,7 @@ impl World {
     }
 
     pub(super) fn shares(&mut self, i: u8) -> ShareStore {
-        ShareStore::new(&self.member(i).store).unwrap()
+        ShareStore::new(&self.member(i).store, Heap::pool()).unwrap()
     }
 
     /// The dealings of an attempt that this vault promised and still keeps rows of.
