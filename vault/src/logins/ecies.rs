@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn what_is_sealed_to_a_user_has_its_known_bytes() {
         let to = Point::new(&(ProjectivePoint::GENERATOR * Scalar::from(7u64))).unwrap();
-        let Ecies { iv, ephemeral, ciphertext, mac } = seal(&mut ChaCha20Rng::seed_from_u64(3), &to, &[9; 32]).unwrap();
+        let Ecies { iv, ephemeral, ciphertext, mac } =
+            seal(&mut ChaCha20Rng::seed_from_u64(3), &to, &[9; 32], Heap::pool()).unwrap();
         crate::known::is_known("share sealed to a user", &[&iv[..], &ephemeral, &ciphertext, &mac].concat());
     }
 
