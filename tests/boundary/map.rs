@@ -5,8 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The sections of `tests/README.md` whose tables promise a test in every line.
-const SECTIONS: [&str; 6] =
-    ["## Thefts", "## Hostile nodes", "## Faults", "## The sandbox", "## Memory", "## What the forerunner was known for"];
+const SECTIONS: [&str; 6] = [
+    "## Thefts",
+    "## Hostile nodes",
+    "## Faults",
+    "## The sandbox",
+    "## Memory",
+    "## What the forerunner was known for",
+];
 /// Where tests are.
 const FOLDERS: [&str; 5] = ["vault", "node", "policies", "firmware-sim", "tests"];
 
