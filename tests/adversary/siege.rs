@@ -64,7 +64,7 @@ pub(crate) struct Held {
 
 impl World for Siege {
     fn start(name: &str, members: u8, port: u16, keys: Option<u32>) -> Self {
-        let net = Devnet::start(name, members, port, keys, false);
+        let net = Devnet::start(name, members, port, keys);
         let layout = Layout::new(net.dir()).expect("the network's directory");
         let file = NetworkFile::from_bytes(&std::fs::read(layout.genesis()).expect("a network file")).expect("one");
         let loot = Loot::new(file.config.clone());

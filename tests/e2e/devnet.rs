@@ -22,13 +22,15 @@ pub(crate) struct Devnet {
     only_locked: bool,
 }
 
+/// The network whose vaults do without the kernel's secret memory.
+pub(crate) const LOCKED: &str = "locked";
 /// The longest file of processes that do without secret memory: shorter than what a vault maps for secrets, and longer
 /// than anything that a small network writes.
 const SHORT: &str = "--fsize=67108864";
 
 impl Devnet {
     /// Founds a fresh network and waits until every member is ready and the buffer is filled.
-    pub(crate) fn start(name: &str, members: u8, port: u16, keys: Option<u32>, only_locked: bool) -> Self {
+    pub(crate) fn start(name: &str, members: u8, port: u16, keys: Option<u32>) -> Self {
         let bin = binaries();
         // Beside the binaries, so that the logs are there when a check has failed.
         let dir = bin.join("../e2e").join(name);
@@ -36,7 +38,7 @@ impl Devnet {
         if let Some(keys) = keys {
             start.extend(["--keys".to_owned(), keys.to_string()]);
         }
-        let mut net = Self { launcher: None, bin, dir, start, members, only_locked };
+        let mut net = Self { launcher: None, bin, dir, start, members, only_locked: name == LOCKED };
         net.launch(true);
         net.wait_filled(Duration::from_secs(150 + 60 * u64::from(members)));
         net

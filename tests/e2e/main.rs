@@ -22,15 +22,12 @@ mod wire;
 
 use std::process::ExitCode;
 
-use devnet::Devnet;
+use devnet::{Devnet, LOCKED};
 use harness::{Group, World, checks};
-
-/// The network whose vaults do without the kernel's secret memory.
-const LOCKED: &str = "locked";
 
 impl World for Devnet {
     fn start(name: &str, members: u8, port: u16, keys: Option<u32>) -> Self {
-        Self::start(name, members, port, keys, name == LOCKED)
+        Self::start(name, members, port, keys)
     }
 
     fn make_whole(&mut self) {

@@ -84,6 +84,19 @@ impl Daemon {
     }
 }
 
+impl Drop for Daemon {
+    /// Its end is waited for: two vaults do not run on one store.
+    fn drop(&mut self) {
+        let _ = self.child.start_kill();
+        for _ in 0..400 {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 /// Starts the vault of a member.
 pub(super) async fn vault(member: u8) -> Daemon {
     let Network { binaries, layout, .. } = network();
