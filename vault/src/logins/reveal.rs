@@ -60,7 +60,8 @@ pub struct Opened {
 /// A share whose release is on record, once the transaction that it comes from is durable.
 pub struct Recorded(Opened);
 
-/// Decides on a reveal and, if all conditions hold, opens the share. Only reads.
+/// Decides on a reveal and, if all conditions hold, opens the share. It writes only to keep the commitment of a post-dated
+/// token for longer.
 ///
 /// # Errors
 /// The first condition that does not hold, or device or store fails.
