@@ -36,7 +36,8 @@ impl Own {
             certificates.push(KeyCertificate { signature: sign(&identity, &keys.preimage()), keys });
             consensus.push(voting);
         }
-        let committee = Committee { epoch, members, ..real.committee().clone() };
+        let predecessor = if epoch > real.committee().epoch { real.hash() } else { real.committee().predecessor };
+        let committee = Committee { epoch, predecessor, members, ..real.committee().clone() };
         let keys = KeyPart { certificates, ..real.keys().clone() };
         Self { config: EpochConfig::new(committee, keys).expect("a sound config"), consensus }
     }

@@ -61,6 +61,7 @@ fn kind(answer: &Response) -> &'static str {
         Response::Receipt(_) => "receipt",
         Response::Share(_) => "share",
         Response::AuditHead(_) => "head",
+        Response::TakenUp | Response::Certificate(_) => "epoch",
     }
 }
 

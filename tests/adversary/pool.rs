@@ -1,6 +1,7 @@
 //! Requests of every verb, made of what lies on a hostile node's disk and of what passed through its hands.
 
 use torus_ipc::{Request, SeenAudit};
+use torus_statement::codec::Wire;
 use torus_statement::dkg::{Attempt, Dealing};
 use torus_statement::envelope::{Envelope, Kind, Label, Session};
 use torus_statement::vote::Proposal;
@@ -41,6 +42,8 @@ pub(crate) fn pool(siege: &Siege, held: &mut Held) -> Vec<Request> {
         Request::Status,
         Request::HeldVotes,
         Request::Outbox,
+        Request::NextEpoch(siege.file.config.to_bytes()),
+        Request::NextKeys { committee: siege.file.config.committee().to_bytes(), attempt: 0, p2p: [7; 32] },
         Request::AuditHead(None),
         Request::Advance(Box::new(newest.clone())),
         Request::Advance(Box::new(old)),

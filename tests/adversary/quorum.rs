@@ -8,6 +8,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::json;
 use torus_ipc::{Deny, LoginProof, Lookup, Request, Response};
 use torus_statement::certificate::SignedHeader;
+use torus_statement::codec::Wire;
 use torus_statement::policy::{IssuerKey, IssuerPublicKey};
 use torus_statement::state::{Assignment, KeyEntry, key};
 use torus_statement::text::VerifierId;
@@ -247,6 +248,10 @@ pub(crate) fn a_quorum_certifies_a_committee_of_its_own_and_no_vault_follows_it(
         vault.refuses(&vote, Deny::NoVote, "a vote in their epoch");
         let hash = keccak256(VERIFIER.as_bytes());
         vault.refuses(&commitment(&hash, &Temporary::new().public), Deny::Epoch, "a commitment");
+        vault.refuses(&Request::NextEpoch(own.config.to_bytes()), Deny::Approval, "their config");
+        let committee = own.config.committee().to_bytes();
+        let keys = Request::NextKeys { committee, attempt: 0, p2p: [7; 32] };
+        vault.refuses(&keys, Deny::Approval, "keys for their epoch");
     }
     siege.nothing_was_got(&mut held);
 }

@@ -107,6 +107,11 @@ impl Guards {
         }
     }
 
+    /// Of an epoch that begins: what it asks for is asked, whatever was.
+    fn on_top_of(&self, other: &Self) -> Self {
+        Self { epoch_pending: self.epoch_pending, ..self.later(other) }
+    }
+
     const fn asks(&self) -> bool {
         self.start_pending || self.epoch_pending
     }
@@ -163,6 +168,28 @@ impl Timekeeper {
     pub fn keep(&self, change: &mut Change<'_>, guards: &Guards) -> Result<(), StoreError> {
         let known = stored(change.get(self.store.meta(), KEY)?)?;
         guards.later(&known).save(change, &self.store)
+    }
+
+    /// The guards with which the next epoch begins after a block of this time. Where the clock is not believed, that of
+    /// the epoch stays pending.
+    pub fn entering(&self, last: u64) -> Guards {
+        let mut next = Guards { epoch_pending: true, ..*self.lock() };
+        let _ = next.at((self.own)(), last, last, &self.times);
+        next
+    }
+
+    /// Makes the guards of an epoch that begins durable, in a transaction of the caller's. [`Timekeeper::enter`] follows.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn keep_entering(&self, change: &mut Change<'_>, entering: &Guards) -> Result<(), StoreError> {
+        entering.on_top_of(&stored(change.get(self.store.meta(), KEY)?)?).save(change, &self.store)
+    }
+
+    /// Guards by them.
+    pub fn enter(&self, entering: &Guards) {
+        let mut guards = self.lock();
+        *guards = entering.on_top_of(&guards);
     }
 
     /// The guards as they are, and the operating system's clock.

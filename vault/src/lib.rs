@@ -26,9 +26,9 @@ pub mod store;
 pub mod workers;
 
 // Every module by its own name, whatever room it stands in.
-pub use consensus::{advance, votes, voting};
+pub use consensus::{advance, configs, next_keys, succession, votes, voting};
 pub use daemon::{boot, member, run};
 pub use door::{connection, descriptors, server};
 pub use logins::{budget, commit, ecies, owners, quota, reveal, users};
-pub use operator::{accept, doctor, freeze, init, prove, trust};
+pub use operator::{accept, approve, doctor, freeze, init, prove, trust};
 pub use secrets::{arena, randomness, signing, stack, strongroom};

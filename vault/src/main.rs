@@ -11,6 +11,7 @@ use torus_statement::receipt::unhex;
 use torus_statement::text::NetworkName;
 use torus_statement::{Hash, Index};
 use torus_vault::accept::accept;
+use torus_vault::approve::{Proposal, approve};
 use torus_vault::audit::command::{self, Audit, Who};
 use torus_vault::descriptors::{SOCKET, listener, stop_signal};
 use torus_vault::doctor::{Patient, doctor};
@@ -18,12 +19,14 @@ use torus_vault::freeze::{Word, say};
 use torus_vault::init::{Ceremony, init};
 use torus_vault::prove;
 use torus_vault::quota::Limits;
-use torus_vault::run::{Options, RunError, run};
+use torus_vault::run::{End, Options, RunError, run};
 use torus_vault::strongroom::Strongroom;
 use torus_vault::trust::trust;
 
 /// The exit code of a refused PIN: `RestartPreventExitStatus=3` in a unit file.
 const WRONG_PIN: u8 = 3;
+/// The exit code of a vault that has taken up the next epoch: start it again, as every unit file does.
+const NEXT_EPOCH: u8 = 4;
 
 /// Holds a member's shares and releases them to their users only.
 #[derive(Parser)]
@@ -44,6 +47,9 @@ enum Verb {
     /// Approves a network by the hash of its network file, once, before the vault first runs in it. Compare the hash with
     /// the other operators over another channel.
     Trust(Trust),
+    /// Shows how the committee of the next epoch differs from the one in force and, given its hash, approves it. Compare
+    /// the hash with the other operators over another channel. The vault takes up no committee without it.
+    ApproveEpoch(Approve),
     /// Takes a store for the truth that is behind its token, or that stopped. The vault votes from the given height on,
     /// which must be above everything that the network has voted on: ask the other operators.
     AcceptStore(Accept),
@@ -147,6 +153,22 @@ struct Trust {
 }
 
 #[derive(Args)]
+struct Approve {
+    /// The vault's own directory.
+    #[arg(long)]
+    data: PathBuf,
+    /// The network file.
+    #[arg(long)]
+    network_file: PathBuf,
+    /// The committee part of the next epoch's config.
+    #[arg(long)]
+    committee: PathBuf,
+    /// 64 hex digits; without it the committee is only shown.
+    #[arg(value_parser = hash)]
+    approved: Option<Hash>,
+}
+
+#[derive(Args)]
 struct Running {
     /// The vault's own directory.
     #[arg(long)]
@@ -210,7 +232,8 @@ fn main() -> ExitCode {
     match Command::parse().verb {
         Verb::Init(args) => said(make(args)),
         Verb::Run(args) => match serve(args) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(End::Stopped) => ExitCode::SUCCESS,
+            Ok(End::NextEpoch) => ExitCode::from(NEXT_EPOCH),
             Err(error) => {
                 torus_vault::alarm!("{error}");
                 // A supervisor must not try again: the next wrong PIN may lock the token.
@@ -225,6 +248,9 @@ fn main() -> ExitCode {
             Err(error) => said(Err::<String, _>(error)),
         },
         Verb::Trust(Trust { data, network }) => said(trust(&data, &network)),
+        Verb::ApproveEpoch(Approve { data, network_file, committee, approved }) => {
+            said(approve(&Proposal { data, network_file, committee, approved }))
+        }
         Verb::Freeze(Freeze { vault, reason }) => said(say(&vault.data, &Word::Freeze(reason))),
         Verb::Unfreeze(vault) => said(say(&vault.data, &Word::Unfreeze)),
         Verb::Audit(AuditVerb::Copies(verb)) => said(command::run(verb)),
@@ -256,7 +282,7 @@ fn make(args: Init) -> Result<String, torus_vault::init::InitError> {
     ))
 }
 
-fn serve(args: Run) -> Result<(), RunError> {
+fn serve(args: Run) -> Result<End, RunError> {
     let mut start = begin(&[SOCKET])?;
     let room = Strongroom::lock(&mut start)?;
     let user = User::from_args(args.uid, args.gid).map_err(RunError::User)?;

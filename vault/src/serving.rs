@@ -10,7 +10,9 @@ use torus_ipc::{Deny, Progress, Request, Response};
 use crate::audit::seen;
 use crate::keygen::{Call, Keygen, ShareStore, fit};
 use crate::member::Member;
+use crate::next_keys;
 use crate::store::StoreError;
+use crate::succession::take_up;
 use crate::voting::Voter;
 use crate::workers::{Answer, AnswerInSlices};
 
@@ -39,6 +41,10 @@ impl Answer for Votes {
                 Ok(Response::AuditHead(self.member.audit.newest()))
             }
             Request::HeldVotes => self.voter.held().map(Response::HeldVotes),
+            Request::NextKeys { committee, attempt, p2p } => {
+                next_keys::certify(&self.member, self.voter.device(), &committee, (attempt, p2p))
+            }
+            Request::NextEpoch(config) => take_up(&self.member, self.voter.device(), &config),
             _ => Err(Deny::Malformed),
         }
     }

@@ -134,6 +134,7 @@ impl From<Deny> for RpcError {
             | Deny::Evidence
             | Deny::NoVote
             | Deny::Attempt
+            | Deny::Approval
             | Deny::Envelope
             | Deny::NoShare
             | Deny::Commitment => {

@@ -95,6 +95,8 @@ fn seeds() -> Vec<Vec<u8>> {
             lookup: Lookup { user: [7; 32], assignment: state.assignment.clone(), key: state.key.clone() },
             session_seconds: 60,
         })),
+        Request::NextEpoch(vec![1; 90]),
+        Request::NextKeys { committee: vec![1; 80], attempt: 1, p2p: [3; 32] },
     ];
     let ecies = Ecies { iv: [1; 16], ephemeral: [2; 64], ciphertext: vec![3; 48], mac: [4; 32] };
     let ready = kit::ready(1);
@@ -134,6 +136,7 @@ fn seeds() -> Vec<Vec<u8>> {
             share: ecies.clone(),
             session: SessionGrant { token: ecies.clone(), signature: ecies },
         })),
+        Response::TakenUp,
     ];
     let mut seeds: Vec<_> = requests.iter().map(|request| select(0, &request.to_bytes())).collect();
     seeds.extend(answers.iter().map(|answer| select(1, &answer.to_bytes())));

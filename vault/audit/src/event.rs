@@ -189,6 +189,11 @@ pub enum Operator {
         /// The hash of its network file.
         network: Hash,
     },
+    /// He approved the committee of the next epoch.
+    Approved {
+        /// The committee's hash.
+        committee: Hash,
+    },
 }
 
 /// A signed head: its link is the one that the log itself has there.
@@ -386,6 +391,7 @@ impl Wire for Operator {
             Self::Froze { reason } => w.u8(3).string(reason),
             Self::Unfroze => w.u8(4),
             Self::Trusted { network } => w.u8(5).raw(network),
+            Self::Approved { committee } => w.u8(6).raw(committee),
         };
     }
 
@@ -396,6 +402,7 @@ impl Wire for Operator {
             3 => Ok(Self::Froze { reason: r.string(MAX_REASON)? }),
             4 => Ok(Self::Unfroze),
             5 => Ok(Self::Trusted { network: r.array()? }),
+            6 => Ok(Self::Approved { committee: r.array()? }),
             _ => Err(Malformed::Field("act")),
         }
     }

@@ -99,6 +99,9 @@ pub enum Deny {
     /// The vault was stopped, by its operator or by a contradiction.
     #[error("the vault is stopped")]
     Frozen,
+    /// The next epoch's committee is not the one that the vault's operator approved.
+    #[error("the committee is not approved")]
+    Approval,
     /// A quota of this hour is used up.
     #[error("the quota is used up")]
     Quota,
@@ -106,7 +109,7 @@ pub enum Deny {
 
 impl Deny {
     /// Every refusal and its number; numbers are never given a second meaning.
-    pub const ALL: [(Self, u16); 33] = [
+    pub const ALL: [(Self, u16); 34] = [
         (Self::Malformed, 1),
         (Self::Busy, 2),
         (Self::Device, 3),
@@ -140,6 +143,7 @@ impl Deny {
         (Self::Epoch, 80),
         (Self::Frozen, 81),
         (Self::Quota, 82),
+        (Self::Approval, 83),
     ];
 
     /// The number.

@@ -2,6 +2,7 @@
 
 use torus_statement::certificate::SignedHeader;
 use torus_statement::codec::{Malformed, Reader, Wire, Writer};
+use torus_statement::config::{MAX_COMMITTEE, MAX_CONFIG};
 use torus_statement::dkg::Attempt;
 use torus_statement::envelope::{Envelope, MAX_ENVELOPE};
 use torus_statement::hash::Hash;
@@ -67,6 +68,18 @@ pub enum Request {
     Release(Box<LoginProof>),
     /// The newest signed head of the audit log; with what the certified state holds of it, if it holds anything.
     AuditHead(Option<Box<SeenAudit>>),
+    /// The config of the next epoch, in its canonical bytes, once the last block of this one is certified. Taken, it is
+    /// what the vault starts with the next time: it closes the connection and ends.
+    NextEpoch(Vec<u8>),
+    /// A certificate of this member's keys of an attempt to begin the next epoch.
+    NextKeys {
+        /// The committee that the operator approved, in its canonical bytes.
+        committee: Vec<u8>,
+        /// The attempt, from 0.
+        attempt: u32,
+        /// The node's p2p key, which the certificate is to name.
+        p2p: [u8; 32],
+    },
 }
 
 /// What the certified state holds of the vault's own audit log.
@@ -235,6 +248,12 @@ impl Wire for Request {
             Self::AuditHead(seen) => {
                 w.u8(14).option(seen.as_ref(), |w, seen| seen.write(w));
             }
+            Self::NextEpoch(config) => {
+                w.u8(15).bytes(config);
+            }
+            Self::NextKeys { committee, attempt, p2p } => {
+                w.u8(16).bytes(committee).u32(*attempt).raw(p2p);
+            }
         }
     }
 
@@ -254,6 +273,8 @@ impl Wire for Request {
             12 => Self::Commit { token: r.array()?, temporary: r.point()?, verifier: VerifierName::read(r)? },
             13 => Self::Release(Box::new(LoginProof::read(r)?)),
             14 => Self::AuditHead(r.option(|r| SeenAudit::read(r).map(Box::new))?),
+            15 => Self::NextEpoch(r.bytes(MAX_CONFIG)?.into()),
+            16 => Self::NextKeys { committee: r.bytes(MAX_COMMITTEE)?.into(), attempt: r.u32()?, p2p: r.array()? },
             _ => return Err(Malformed::Field("verb")),
         })
     }

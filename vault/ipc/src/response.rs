@@ -5,7 +5,7 @@ use torus_statement::dkg::{Attempt, Dealing, KeyIndex};
 use torus_statement::envelope::{Envelope, MAX_ENVELOPE};
 use torus_statement::hash::Hash;
 use torus_statement::vote::SignedVote;
-use torus_statement::{Index, Point, Signature, SignedAuditHead};
+use torus_statement::{Index, KeyCertificate, Point, Signature, SignedAuditHead};
 
 use crate::deny::Deny;
 
@@ -34,6 +34,10 @@ pub enum Response {
     Share(Box<ReleasedShare>),
     /// To `AuditHead`: `None` as long as none was signed.
     AuditHead(Option<SignedAuditHead>),
+    /// To `NextEpoch`: the vault ends, and its next start is in the new epoch.
+    TakenUp,
+    /// To `NextKeys`.
+    Certificate(Box<KeyCertificate>),
 }
 
 /// Who the vault is and where it stands.
@@ -289,6 +293,13 @@ impl Wire for Response {
             Self::AuditHead(head) => {
                 w.u8(11).option(head.as_ref(), |w, head| head.write(w));
             }
+            Self::TakenUp => {
+                w.u8(12);
+            }
+            Self::Certificate(certificate) => {
+                w.u8(13);
+                certificate.write(w);
+            }
         }
     }
 
@@ -305,6 +316,8 @@ impl Wire for Response {
             9 => Self::Receipt(CommitReceipt { data: r.string(512)?, signature: r.array()? }),
             10 => Self::Share(Box::new(ReleasedShare::read(r)?)),
             11 => Self::AuditHead(r.option(SignedAuditHead::read)?),
+            12 => Self::TakenUp,
+            13 => Self::Certificate(Box::new(KeyCertificate::read(r)?)),
             _ => return Err(Malformed::Field("response")),
         })
     }

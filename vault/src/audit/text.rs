@@ -80,6 +80,9 @@ fn event(event: &Event) -> String {
         }
         Event::Operator(Operator::Unfroze) => "operator resumed receipts and releases".to_owned(),
         Event::Operator(Operator::Trusted { network }) => format!("operator approved the network {}", hex(network)),
+        Event::Operator(Operator::Approved { committee }) => {
+            format!("operator approved the next epoch's committee {}", hex(committee))
+        }
         Event::Operator(Operator::Pruned { below }) => format!("operator removed the records below {below}"),
         Event::Checkpoint(checkpoint) => format!("checkpoint over the records below {}", checkpoint.count),
     }

@@ -9,9 +9,10 @@ use torus_ipc::Deny;
 use torus_statement::certificate::{Certified, CommitCertificate, SignedHeader};
 use torus_statement::codec::Wire;
 use torus_statement::vote::{Step, Vote};
-use torus_statement::{EpochConfig, Index};
+use torus_statement::{EpochConfig, Hash, Point};
 
 use crate::audit::Journal;
+use crate::configs::Configs;
 use crate::store::{Change, Store, StoreError, Table};
 use crate::voting::{from_height, remembers};
 
@@ -22,8 +23,9 @@ const REMEMBERED: u64 = 4096;
 
 /// The certified log, as far as the vault has seen it. Shared by its threads.
 pub struct Chain {
+    /// Of the epoch that the vault serves.
     config: Arc<EpochConfig>,
-    me: Index,
+    identity: Point,
     store: Store,
     audit: Arc<Journal>,
     headers: Table,
@@ -33,6 +35,7 @@ pub struct Chain {
 struct State {
     newest: Option<Certified>,
     frozen: bool,
+    configs: Configs,
 }
 
 /// Where the vault stands in the log.
@@ -42,30 +45,34 @@ pub struct Place {
     pub height: u64,
     /// Its time in milliseconds since 1970.
     pub time: u64,
-    /// The epoch's last block is certified: the next height belongs to another config.
+    /// The last block of the epoch that the vault serves is certified: what follows belongs to another config.
     pub ended: bool,
     /// The vault has stopped: its state contradicts itself.
     pub frozen: bool,
 }
 
 impl Chain {
-    /// Opens what the store remembers, and checks it again under the config.
+    /// Opens what the store remembers, and checks it again under the configs that the vault trusts. `config` is that of
+    /// the epoch that it serves, `identity` its own.
     ///
     /// # Errors
-    /// The store fails, or its header is not certified under this config.
-    pub fn open(store: &Store, config: Arc<EpochConfig>, me: Index, audit: Arc<Journal>) -> Result<Self, StoreError> {
+    /// The store fails, or its header is not certified under any of them.
+    pub fn open(
+        store: &Store,
+        configs: Configs,
+        config: Arc<EpochConfig>,
+        identity: Point,
+        audit: Arc<Journal>,
+    ) -> Result<Self, StoreError> {
         let headers = store.table("headers")?;
-        let state = store.read(|view| {
-            let newest = match view.get(store.meta(), NEWEST)? {
-                None => None,
-                Some(bytes) => {
-                    let signed = SignedHeader::from_bytes(bytes).map_err(|_| StoreError::Damaged("headers"))?;
-                    Some(signed.verify(&config).map_err(|_| StoreError::Damaged("headers"))?)
-                }
-            };
-            Ok::<_, StoreError>(State { newest, frozen: view.get(store.meta(), FROZEN)?.is_some() })
+        let (newest, frozen) = store.read(|view| {
+            let newest = view.get(store.meta(), NEWEST)?.map(SignedHeader::from_bytes).transpose();
+            Ok::<_, StoreError>((newest.map_err(|_| damaged())?, view.get(store.meta(), FROZEN)?.is_some()))
         })?;
-        Ok(Self { config, me, store: store.clone(), audit, headers, state: Mutex::new(state) })
+        let under = |signed: &SignedHeader| signed.verify(&configs.of(signed.header.epoch)?.config).ok();
+        let newest = newest.map(|signed| under(&signed).ok_or_else(damaged)).transpose()?;
+        let state = Mutex::new(State { newest, frozen, configs });
+        Ok(Self { config, identity, store: store.clone(), audit, headers, state })
     }
 
     /// Takes notice of a header: checks its certificate and moves forward if it is newer.
@@ -75,11 +82,15 @@ impl Chain {
     /// stops for good); [`Deny::Frozen`] if it shows that this vault has forgotten a vote (it stops, too); [`Deny::Stale`] if
     /// a newer one was seen; [`Deny::Store`].
     pub fn observe(&self, signed: &SignedHeader) -> Result<Certified, Deny> {
-        if let Some(known) = self.lock().newest.as_ref().filter(|known| *known.header() == signed.header) {
-            return Ok(known.clone());
-        }
+        let config = {
+            let state = self.lock();
+            if let Some(known) = state.newest.as_ref().filter(|known| *known.header() == signed.header) {
+                return Ok(known.clone());
+            }
+            state.configs.of(signed.header.epoch).ok_or(Deny::Header)?.config.clone()
+        };
         // Signatures are checked outside the lock: four of them take half a millisecond.
-        let certified = signed.verify(&self.config).map_err(|_| Deny::Header)?;
+        let certified = signed.verify(&config).map_err(|_| Deny::Header)?;
         let mut state = self.lock();
         let (header, place) = (certified.header(), self.place(&state));
         if header.height <= place.height {
@@ -93,10 +104,12 @@ impl Chain {
         }
         let parent = state.newest.as_ref().map_or(self.config.committee().chain, Certified::hash);
         let follows = header.height != place.height + 1 || header.parent == parent;
-        if !follows || header.time <= place.time || place.ended {
+        // No height of an epoch is above its last block, and none of the next is believed before that block is.
+        let in_order = header.config == state.configs.after(state.newest.as_ref().map(Certified::header));
+        if !follows || header.time <= place.time || !in_order {
             return Err(Deny::Header);
         }
-        if self.forgot(&certified, &signed.certificate)? {
+        if self.forgot(&config, &certified, &signed.certificate)? {
             let height = header.height;
             let reason = format!(
                 "a vote of this vault at height {height} is certified and not on its record: the store is an old copy"
@@ -112,6 +125,48 @@ impl Chain {
         self.audit.at_height(header.height);
         state.newest = Some(certified.clone());
         Ok(certified)
+    }
+
+    /// The hash of the config that the newest certified header names and that is not trusted yet.
+    ///
+    /// # Errors
+    /// [`Deny::Epoch`] if there is none, [`Deny::Frozen`] if the vault has stopped.
+    pub fn awaited(&self) -> Result<Hash, Deny> {
+        let state = self.lock();
+        let named = state.configs.after(state.newest.as_ref().map(Certified::header));
+        match (state.frozen, named == state.configs.newest().config.hash()) {
+            (true, _) => Err(Deny::Frozen),
+            (false, true) => Err(Deny::Epoch),
+            (false, false) => Ok(named),
+        }
+    }
+
+    /// Trusts the next epoch's config, once it is on record with what `keep` adds. The caller has the operator's
+    /// approval; a config that is trusted already is none any more.
+    ///
+    /// # Errors
+    /// [`Deny::Epoch`] if it does not follow, [`Deny::Store`].
+    pub fn follow(
+        &self,
+        next: EpochConfig,
+        keep: impl FnOnce(&mut Change<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), Deny> {
+        let mut state = self.lock();
+        let height = state.newest.as_ref().map(|newest| newest.header().height).ok_or(Deny::Epoch)?;
+        let last = self.known(height)?.ok_or(Deny::Store)?;
+        let step = state.configs.step(last, next).map_err(|error| {
+            crate::alarm!("the config that the last block names is not taken up: {error}");
+            Deny::Epoch
+        })?;
+        let kept: Result<(), StoreError> = self.audit.write(|change| {
+            state.configs.keep(change, &step)?;
+            keep(change)
+        });
+        kept.map_err(|error| {
+            crate::alarm!("the next epoch's config cannot be kept: {error}");
+            Deny::Store
+        })?;
+        state.configs.admit(&step).map_err(|_| Deny::Epoch)
     }
 
     /// Where the vault stands.
@@ -150,9 +205,15 @@ impl Chain {
     /// Whether the certificate has a vote of this vault that is not on its record. A vote is on record before it leaves,
     /// and the record of a height is kept until a header of that height is; below the height that the operator named
     /// for a store that was lost, nothing is expected.
-    fn forgot(&self, certified: &Certified, certificate: &CommitCertificate) -> Result<bool, Deny> {
+    fn forgot(
+        &self,
+        config: &EpochConfig,
+        certified: &Certified,
+        certificate: &CommitCertificate,
+    ) -> Result<bool, Deny> {
         let height = certified.header().height;
-        let own = certificate.signatures.iter().any(|(voter, _)| *voter == self.me);
+        let me = config.member_of(&self.identity).map(|keys| keys.index);
+        let own = certificate.signatures.iter().any(|(voter, _)| Some(*voter) == me);
         let vote = Vote { step: Step::Precommit, height, round: certificate.round, block: Some(certified.hash()) };
         let known = |store| Ok::<_, StoreError>(height < from_height(store)? || remembers(store, &vote)?);
         if own { known(&self.store).map(|known| !known).map_err(|_| Deny::Store) } else { Ok(false) }
@@ -195,6 +256,10 @@ impl Chain {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+const fn damaged() -> StoreError {
+    StoreError::Damaged("headers")
 }
 
 fn frozen_for(reason: &str) -> Event {

@@ -152,6 +152,11 @@ impl Voter {
         Ok(HeldVotes { height: self.votes.height(), own, polka: self.polka.clone() })
     }
 
+    /// The device of this thread.
+    pub fn device(&mut self) -> &mut dyn Device {
+        self.device.as_mut()
+    }
+
     /// Turns to the height above the newest certified header, in memory; the record follows with the next vote.
     fn turn(&mut self) -> Result<(), Deny> {
         let place = self.member.chain.stand();

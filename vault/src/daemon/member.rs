@@ -8,6 +8,7 @@ use torus_hsm::{DeviceError, EpochAttempt};
 use torus_ipc::{Deny, Hello, IPC_VERSION, Status};
 use torus_memory::Pool;
 use torus_statement::keycert::MemberKeys;
+use torus_statement::receipt::hex;
 use torus_statement::text::VerifierName;
 use torus_statement::{EpochConfig, Hash, Index, NetworkFile, Point, Verifier};
 
@@ -19,7 +20,7 @@ use crate::store::{Store, StoreError};
 
 /// One member's vault, running.
 pub struct Member {
-    /// The config that its operator approved by the network file's hash.
+    /// The config of the epoch that it serves: that of the network file, or one that followed and was approved.
     pub config: Arc<EpochConfig>,
     /// The network file's hash.
     pub network: Hash,
@@ -47,6 +48,8 @@ pub struct Member {
     pub behind: bool,
     /// Its operator has stopped it.
     pub held: AtomicBool,
+    /// The next epoch is taken up: this process ends, and the next one starts in it.
+    pub leaving: AtomicBool,
     /// How device and key generation are.
     pub health: Health,
     /// Where the secrets of logins lie.
@@ -129,6 +132,11 @@ impl Member {
                 } else {
                     "resumed"
                 })
+            }
+            Word::Approve(committee) => {
+                freeze::keep(&self.audit, &self.store, word)?;
+                crate::info!("its operator approved the next epoch's committee {}", hex(committee));
+                Ok("approved")
             }
         }
     }

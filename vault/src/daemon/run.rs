@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -14,9 +15,10 @@ use torus_hsm::{Device, DeviceError, EpochAttempt, Pin, PinError, SealedDevice, 
 use torus_memory::Pool;
 use torus_policies::{Access, Landlock, LockdownError, Locked, Role, Unprivileged};
 use torus_statement::codec::Wire;
+use torus_statement::keycert::MemberKeys;
 use torus_statement::network::MAX_NETWORK_FILE;
 use torus_statement::receipt::hex;
-use torus_statement::{EpochConfig, Hash, Index, NetworkFile, Point};
+use torus_statement::{EpochConfig, Hash, NetworkFile, Verifier};
 
 use crate::advance::{self, Chain};
 use crate::audit::subjects::{self, NoSubjects};
@@ -25,11 +27,13 @@ use crate::boot::{self, Boot, BootError, Standing};
 use crate::budget::Budget;
 use crate::clock::{self, Guards, Timekeeper};
 use crate::commit::Commits;
+use crate::configs::{Configs, Known};
 use crate::connection::{OUTGOING, write_all};
 use crate::descriptors::{ListenError, lock};
 use crate::freeze::{self, Operator};
 use crate::keygen::{Keygen, Setup, ShareStore};
 use crate::member::{BadNetwork, Health, Member, check_verifiers};
+use crate::next_keys;
 use crate::owners::Owners;
 use crate::quota::{self, BadLimits, Limits, Quotas};
 use crate::randomness::{self, NotSeeded};
@@ -147,7 +151,16 @@ pub enum RunError {
     System(#[from] std::io::Error),
 }
 
-/// Runs until SIGTERM or SIGINT. `stop` is their descriptor, `listener` the socket for the node, `process` the right
+/// How a run ended that went well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was told to stop.
+    Stopped,
+    /// It has taken up the next epoch, which its next start serves.
+    NextEpoch,
+}
+
+/// Runs until SIGTERM or SIGINT, or until the next epoch is taken up. `stop` is their descriptor, `listener` the socket for the node, `process` the right
 /// to open things, which ends before the first thread is started, `room` the memory for all secrets.
 ///
 /// # Errors
@@ -158,13 +171,12 @@ pub fn run(
     stop: &OwnedFd,
     process: Unprivileged,
     room: Strongroom,
-) -> Result<(), RunError> {
+) -> Result<End, RunError> {
     let Strongroom { stacks: [mut votes, keys, first, second], common, generation, level } = room;
     let store = Store::open(&options.data)?;
     let _alone = alone(&options.data)?;
     let network = trusted(&store)?.ok_or(RunError::NoNetwork)?;
     let file = read_network(&options.network_file, &network)?;
-    has_room(&file.config, generation)?;
     let token = Token::open(&options.token, &Pin::from_file(&options.pin_file)?)?;
     gate(&token)?;
     // By the filter without files its first search for an object would end the vault without a word.
@@ -172,12 +184,16 @@ pub fn run(
         return Err(RunError::TokenDir);
     }
     let mut device = open_device(&token)?;
-    let (index, identity) = own_place(&file, device.as_mut())?;
+    let configs = Configs::open(&store, Arc::new(file.config))?;
+    let (epoch, own) = own_place(&configs, device.as_mut())?;
+    has_room(&epoch.config, generation)?;
     let audit = Journal::open(&store)?;
-    take_up(&store, &audit, &network, &file.config)?;
+    take_up(&store, &audit, &network, &epoch.config)?;
     let boot = boot::begin(&store, &audit, device.as_mut())?;
+    next_keys::prepare(device.as_mut(), &epoch.config)?;
     let subjects = votes.run(|| subjects::open(&store, device.as_mut(), common))?;
-    let member = open_member(file, network, (index, identity), (&store, audit, subjects), &boot, common)?;
+    let place = Place { network, epoch, own, configs, verifiers: file.verifiers };
+    let member = open_member(place, (&store, audit, subjects), &boot, common)?;
     let member = Arc::new(member);
     quota::check(&options.limits, member.verifiers.len())?;
     tell(&member, &boot);
@@ -220,7 +236,7 @@ pub fn run(
     while !writing.is_finished() && began.elapsed() < GOODBYE {
         thread::sleep(Duration::from_millis(20));
     }
-    Ok(())
+    Ok(if member.leaving.load(Ordering::Acquire) { End::NextEpoch } else { End::Stopped })
 }
 
 /// Makes sure that no other process runs, or is accepted, on this store: both would vote, each from its own memory.
@@ -253,15 +269,15 @@ pub fn read_network(path: &Path, approved: &Hash) -> Result<NetworkFile, BadNetw
     Ok(file)
 }
 
-/// The member whose identity the token holds; its entry must name the token's keys.
+/// The newest epoch with the member whose identity the token holds, and its entry, which must name the token's keys.
 ///
 /// # Errors
 /// The identity is no member's, or another key is named; the device fails.
-pub fn own_place(file: &NetworkFile, device: &mut dyn Device) -> Result<(Index, Point), RunError> {
+pub fn own_place(configs: &Configs, device: &mut dyn Device) -> Result<(Known, MemberKeys), RunError> {
     let identity = device.identity()?;
-    let own = file.config.keys().certificates.iter().find(|certificate| certificate.keys.identity == identity);
-    let own = &own.ok_or(BadNetwork::Stranger)?.keys;
-    let attempt = EpochAttempt { epoch: own.epoch, attempt: file.config.keys().attempt };
+    let epoch = configs.own(&identity).ok_or(BadNetwork::Stranger)?;
+    let own = epoch.config.member_of(&identity).ok_or(BadNetwork::Stranger)?;
+    let attempt = attempt_of(&epoch.config);
     let keys = device.epoch_keys(attempt)?.ok_or(DeviceError::NoKeys(attempt))?;
     if keys.consensus != own.consensus {
         return Err(BadNetwork::OtherKey("consensus").into());
@@ -269,7 +285,7 @@ pub fn own_place(file: &NetworkFile, device: &mut dyn Device) -> Result<(Index, 
     if keys.envelope != own.envelope {
         return Err(BadNetwork::OtherKey("envelope").into());
     }
-    Ok((own.index, identity))
+    Ok((epoch.clone(), own.clone()))
 }
 
 pub(crate) fn gate(token: &Token) -> Result<(), RunError> {
@@ -300,34 +316,38 @@ fn take_up(store: &Store, audit: &Journal, network: &Hash, config: &EpochConfig)
     }
 }
 
-fn open_member(
-    file: NetworkFile,
+/// Who the vault is, and in which epoch.
+struct Place {
     network: Hash,
-    (index, identity): (Index, Point),
+    epoch: Known,
+    own: MemberKeys,
+    configs: Configs,
+    verifiers: Vec<Verifier>,
+}
+
+fn open_member(
+    place: Place,
     (store, audit, subjects): (&Store, Arc<Journal>, SubjectKey),
     boot: &Boot,
     pool: Pool,
 ) -> Result<Member, RunError> {
-    let NetworkFile { config, verifiers } = file;
-    let keys = config.member(index).ok_or(BadNetwork::Stranger)?.clone();
-    let config = Arc::new(config);
-    let committee = config.committee();
-    // The epoch began after the block before its first: the genesis.
-    let keeper = Timekeeper::new(store.clone(), committee.times, committee.genesis_time, clock::system)?;
+    let Place { network, epoch: Known { config, since }, own, configs, verifiers } = place;
+    let keeper = Timekeeper::new(store.clone(), config.committee().times, since, clock::system)?;
     Ok(Member {
         network,
-        index,
-        identity,
+        index: own.index,
+        identity: own.identity,
         attempt: attempt_of(&config),
-        keys,
         verifiers,
         store: store.clone(),
-        chain: Chain::open(store, config.clone(), index, audit.clone())?,
+        chain: Chain::open(store, configs, config.clone(), own.identity, audit.clone())?,
+        keys: own,
         audit,
         subjects,
         keeper,
         behind: boot.standing == Standing::Behind,
         held: freeze::held(store)?.is_some().into(),
+        leaving: AtomicBool::new(false),
         health: Health::default(),
         config,
         pool,

@@ -67,16 +67,18 @@ impl Connection {
 pub struct Outgoing {
     connection: Arc<Connection>,
     frames: Vec<u8>,
+    /// Nothing follows: the connection closes behind it.
+    last: bool,
     // Held until the answer is written: it bounds what is in flight.
     _place: Option<Place>,
 }
 
 impl Outgoing {
     /// Counts the frames as unread; `None` if that would be too much.
-    fn new(connection: &Arc<Connection>, frames: Vec<u8>, place: Option<Place>) -> Option<Self> {
+    fn new(connection: &Arc<Connection>, frames: Vec<u8>, last: bool, place: Option<Place>) -> Option<Self> {
         let before = connection.unread.fetch_add(frames.len(), Ordering::Relaxed);
         // Made in any case, so that what was counted is given back.
-        let outgoing = Self { connection: connection.clone(), frames, _place: place };
+        let outgoing = Self { connection: connection.clone(), frames, last, _place: place };
         (before.saturating_add(outgoing.frames.len()) <= UNREAD).then_some(outgoing)
     }
 }
@@ -126,7 +128,8 @@ impl Reply {
             encode(self.id, &Response::Denied(Deny::Malformed))
         });
         let Ok(frames) = frames else { return };
-        let queued = match Outgoing::new(&self.connection, frames, self.place.take()) {
+        let last = matches!(response, Response::TakenUp);
+        let queued = match Outgoing::new(&self.connection, frames, last, self.place.take()) {
             Some(outgoing) => !matches!(writer.try_send(outgoing), Err(TrySendError::Full(_))),
             None => false,
         };
@@ -148,7 +151,8 @@ impl Drop for Reply {
 pub fn write_all(outgoing: &Receiver<Outgoing>) {
     for answer in outgoing {
         let connection = &answer.connection;
-        if connection.open.load(Ordering::Relaxed) && (&connection.stream).write_all(&answer.frames).is_err() {
+        let open = connection.open.load(Ordering::Relaxed);
+        if open && ((&connection.stream).write_all(&answer.frames).is_err() || answer.last) {
             connection.close();
         }
     }

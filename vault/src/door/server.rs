@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
@@ -47,12 +48,12 @@ enum Ended {
 }
 
 impl Server {
-    /// Serves one connection after another until the signal to stop.
+    /// Serves one connection after another until the signal to stop, or until the next epoch is taken up.
     ///
     /// # Errors
     /// The listening socket is broken: no later connection could be taken up either.
     pub fn run(&self, listener: &UnixListener, stop: &OwnedFd) -> io::Result<()> {
-        loop {
+        while !self.member.leaving.load(Ordering::Acquire) {
             let stream = match either(stop, listener) {
                 Ok((true, _)) => return Ok(()),
                 Ok((false, _)) => listener.accept(),
@@ -78,6 +79,7 @@ impl Server {
                 Ended::System(error) => crate::warning!("connection closed: {error}"),
             }
         }
+        Ok(())
     }
 
     fn attend(&self, stream: UnixStream, stop: &OwnedFd) -> Ended {

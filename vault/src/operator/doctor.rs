@@ -3,8 +3,9 @@
 //! It changes nothing in store or token but the scratch keys of the start-up gate, which it removes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use torus_hsm::{Pin, Token, TokenConfig, Verdict};
+use torus_hsm::{Device, Pin, Token, TokenConfig, Verdict};
 use torus_policies::Level;
 use torus_statement::certificate::SignedHeader;
 use torus_statement::codec::Wire;
@@ -16,7 +17,8 @@ use crate::advance;
 use crate::audit::{Extent, Journal, seen};
 use crate::boot::{self, Standing};
 use crate::clock;
-use crate::run::{NETWORK, open_device, own_place, read_network};
+use crate::configs::{self, Configs};
+use crate::run::{NETWORK, RunError, open_device, own_place, read_network};
 use crate::store::{Store, StoreError};
 use crate::strongroom;
 use crate::trust::trusted;
@@ -78,8 +80,9 @@ pub fn doctor(patient: &Patient) -> Findings {
             Err(error) => found.fail("counter", &error, "the token's counter cannot be read: was init run on it?"),
         }
         if let Some((path, approved)) = &network {
-            match read_network(path, approved).map_err(Into::into).and_then(|file| own_place(&file, device.as_mut())) {
-                Ok((index, _)) => found.pass("network", format!("member {index}, keys as the network file names them")),
+            match store.as_ref().map_or(Err(RunError::NoNetwork), |store| place(store, path, approved, device.as_mut()))
+            {
+                Ok(detail) => found.pass("network", detail),
                 Err(error) => found.fail("network", &error, "compare the hash and the token with what was approved"),
             }
         } else {
@@ -99,6 +102,18 @@ pub fn doctor(patient: &Patient) -> Findings {
     found.memory();
     found.disk(&patient.data);
     found
+}
+
+/// Who the member is, in the epoch that its vault serves.
+fn place(store: &Store, path: &Path, approved: &Hash, device: &mut dyn Device) -> Result<String, RunError> {
+    let configs = Configs::open(store, Arc::new(read_network(path, approved)?.config))?;
+    let (epoch, own) = own_place(&configs, device)?;
+    let epoch = epoch.config.committee().epoch;
+    let next = match configs::approved(store)? {
+        Some(committee) => format!("; approved for the epoch after: {}", hex(&committee)),
+        None => String::new(),
+    };
+    Ok(format!("member {} in epoch {epoch}, keys as its config names them{next}", own.index))
 }
 
 impl Findings {

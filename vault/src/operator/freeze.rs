@@ -1,7 +1,7 @@
 //! The operator's own socket: stops and resumes the vault while it runs, whatever its node does.
 //!
 //! It lies in the vault's directory, which only the vault's user may enter, and takes connections of that user (or root)
-//! only. Two words, one line each: `freeze REASON` and `unfreeze`. A frozen vault signs no receipt and releases nothing,
+//! only. A word is one line: `freeze REASON`, `unfreeze`, `approve HASH` (`approve.rs`). A frozen vault signs no receipt and releases nothing,
 //! durably, over restarts too; it still votes and generates keys, which give nothing away. What a contradiction stopped
 //! is not resumed here.
 
@@ -13,9 +13,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use torus_audit::{Event, Operator as Act};
+use torus_statement::Hash;
+use torus_statement::receipt::{hex, unhex};
 
 use crate::advance::bounded;
 use crate::audit::Journal;
+use crate::configs;
 use crate::descriptors::{either, own_uid, peer_pid, peer_uid};
 use crate::member::Member;
 use crate::store::{Store, StoreError};
@@ -33,6 +36,8 @@ pub enum Word {
     Freeze(String),
     /// Resume.
     Unfreeze,
+    /// The committee of the next epoch is approved, by its hash.
+    Approve(Hash),
 }
 
 /// Why the operator's word did not arrive, or had no effect.
@@ -59,6 +64,7 @@ impl Word {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("freeze", reason) => Some(Self::Freeze(reason.trim().chars().filter(|c| !c.is_control()).collect())),
             ("unfreeze", "") => Some(Self::Unfreeze),
+            ("approve", hash) => unhex(hash).map(Self::Approve),
             _ => None,
         }
     }
@@ -68,6 +74,7 @@ impl Word {
             // No longer than the record of it: a line that is too long would not be heard.
             Self::Freeze(reason) => format!("freeze {}\n", bounded(reason).replace(char::is_control, " ")),
             Self::Unfreeze => "unfreeze\n".to_owned(),
+            Self::Approve(committee) => format!("approve {}\n", hex(committee)),
         }
     }
 }
@@ -164,7 +171,7 @@ impl Operator {
         }
         let line = String::from_utf8_lossy(&line);
         let answer = match line.strip_suffix('\n').and_then(Word::parse) {
-            None => "no such word: freeze REASON, unfreeze\n".to_owned(),
+            None => "no such word: freeze REASON, unfreeze, approve HASH\n".to_owned(),
             Some(word) => match member.obey(&word) {
                 Ok(text) => format!("ok {text}\n"),
                 Err(error) => format!("it cannot be kept: {error}\n"),
@@ -197,6 +204,10 @@ pub fn keep(audit: &Journal, store: &Store, word: &Word) -> Result<(), StoreErro
                 change.delete(store.meta(), HELD)?;
                 Act::Unfroze
             }
+            Word::Approve(committee) => {
+                configs::approve(change, store, committee)?;
+                Act::Approved { committee: *committee }
+            }
         };
         audit.append(change, Event::Operator(act)).map(drop)
     })
@@ -208,10 +219,15 @@ mod tests {
 
     #[test]
     fn a_word_is_heard_as_it_was_said_and_nothing_else_is_one() {
-        for word in [Word::Freeze("the node was broken into".into()), Word::Freeze(String::new()), Word::Unfreeze] {
+        for word in [
+            Word::Freeze("the node was broken into".into()),
+            Word::Freeze(String::new()),
+            Word::Unfreeze,
+            Word::Approve([0xa5; 32]),
+        ] {
             assert_eq!(Word::parse(word.line().trim_end_matches('\n')), Some(word));
         }
-        for nonsense in ["", " ", "melt", "freezer", "unfreeze now", "FREEZE", "\u{0}"] {
+        for nonsense in ["", " ", "melt", "freezer", "unfreeze now", "FREEZE", "\u{0}", "approve", "approve A5"] {
             assert_eq!(Word::parse(nonsense), None, "{nonsense:?}");
         }
         assert_eq!(Word::Freeze("a\nunfreeze".into()).line(), "freeze a unfreeze\n");

@@ -13,6 +13,10 @@ use crate::text::NetworkName;
 
 /// The version of config that this build reads and writes.
 pub const CONFIG_VERSION: u8 = 1;
+/// Most bytes of a committee: 30 members.
+pub const MAX_COMMITTEE: usize = 4 << 10;
+/// Most bytes of a config: 30 members, each with a certificate and three endpoints.
+pub const MAX_CONFIG: usize = 64 << 10;
 
 /// Durations that all members share, in milliseconds. Fixed for a network when it is founded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,6 +224,11 @@ impl EpochConfig {
     /// n, k, t.
     pub const fn sizes(&self) -> Sizes {
         self.committee.sizes
+    }
+
+    /// The keys of the member with this identity.
+    pub fn member_of(&self, identity: &PublicKey) -> Option<&crate::keycert::MemberKeys> {
+        self.keys.certificates.iter().map(|certificate| &certificate.keys).find(|keys| keys.identity == *identity)
     }
 
     /// The keys of a member; `None` for an index above n.

@@ -26,6 +26,7 @@ pub mod record;
 pub mod registry;
 pub mod session;
 pub mod state;
+pub mod succession;
 pub mod text;
 pub mod transaction;
 pub mod vote;

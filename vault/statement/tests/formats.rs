@@ -17,6 +17,7 @@ use torus_statement::receipt::{BadReceipt, Receipt, SignedReceipt};
 use torus_statement::registry::Domain;
 use torus_statement::session::SessionToken;
 use torus_statement::state::{Assignment, AuditEntry, BatchEntry, KeyEntry, MemberEntry, Phase, Proven, Supply, key};
+use torus_statement::succession::{NotNext, follows, may_follow};
 use torus_statement::text::{NetworkName, VerifierId, VerifierName};
 use torus_statement::vote::Proposal;
 use torus_statement::*;
@@ -111,6 +112,54 @@ fn certify(config: &EpochConfig, header: Header, signers: &[u8]) -> SignedHeader
     });
     let certificate = CommitCertificate { round: 0, signatures: signatures.collect() };
     SignedHeader { header, certificate }
+}
+
+#[test]
+fn a_config_follows_another_by_the_last_block_of_its_epoch_and_changes_nothing_that_is_fixed() {
+    let now = config();
+    let next = |change: &dyn Fn(&mut Committee)| {
+        let (mut committee, keys) = parts(2);
+        (committee.epoch, committee.predecessor) = (2, now.hash());
+        change(&mut committee);
+        (committee, keys)
+    };
+    let named = |config: Hash| {
+        let mut last = header(&now, 9);
+        last.next_config = config;
+        certify(&now, last, &[1, 2, 4, 5]).verify(&now).unwrap()
+    };
+    let said = |change: &dyn Fn(&mut Committee)| {
+        let (committee, keys) = next(change);
+        let config = EpochConfig::new(committee, keys).unwrap();
+        follows(&config, &now, &named(config.hash()))
+    };
+    assert_eq!(said(&|_| ()), Ok(()));
+    // Who is in it and how many, the buffer and the end are the operators' to judge.
+    assert_eq!(said(&|c| (c.end, c.buffer.batch) = (c.end + 1, c.buffer.batch + 1)), Ok(()));
+    assert_eq!(said(&|c| c.end = 1_700_000_000_009), Err(NotNext::Over));
+    assert_eq!(said(&|c| c.predecessor = [9; 32]), Err(NotNext::Order));
+    for change in [
+        (|c| c.chain = [9; 32]) as fn(&mut Committee),
+        |c| c.genesis_time += 1,
+        |c| c.genesis_root = [8; 32],
+        |c| c.times.token_age += 1,
+        |c| c.times.freshness += 1,
+    ] {
+        assert_eq!(said(&change), Err(NotNext::Fixed));
+    }
+    // Epochs are counted one by one; names of networks are in the certificates, too.
+    for (epoch, name, error) in
+        [(1, "testnet", NotNext::Order), (3, "testnet", NotNext::Order), (2, "other", NotNext::Fixed)]
+    {
+        let (mut committee, _) = next(&|_| ());
+        (committee.epoch, committee.network) = (epoch, NetworkName::new(name).unwrap());
+        assert_eq!(may_follow(&committee, now.committee(), &now.hash()), Err(error));
+    }
+    let (committee, keys) = next(&|_| ());
+    let config = EpochConfig::new(committee, keys).unwrap();
+    assert_eq!(follows(&config, &now, &named([9; 32])), Err(NotNext::NotNamed), "another config");
+    assert_eq!(follows(&config, &now, &named(now.hash())), Err(NotNext::NotNamed), "not the last block");
+    assert_eq!(follows(&now, &now, &named(now.hash())), Err(NotNext::NotNamed), "no config follows itself");
 }
 
 #[test]

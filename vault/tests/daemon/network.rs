@@ -22,7 +22,7 @@ use crate::rig::Rig;
 pub(crate) struct Network {
     pub(crate) file: NetworkFile,
     pub(crate) issuer: ring::signature::Ed25519KeyPair,
-    identities: Vec<SigningKey>,
+    pub(crate) identities: Vec<SigningKey>,
     consensus: Vec<SigningKey>,
 }
 
@@ -45,7 +45,6 @@ impl Network {
 
     pub(crate) fn found_at(rig: &Rig, own: KeyCertificate, genesis_time: u64) -> Self {
         let network = NetworkName::new("testnet").unwrap();
-        let key = |kind: u8, member: u8| SigningKey::from_slice(&keccak256(&[kind, member])).unwrap();
         let identities: Vec<SigningKey> = (2..=5).map(|member| key(1, member)).collect();
         let consensus: Vec<SigningKey> = (2..=5).map(|member| key(2, member)).collect();
         let mut certificates = vec![own];
@@ -146,11 +145,16 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
+/// A key of a member that is none of a vault's.
+pub(crate) fn key(kind: u8, member: u8) -> SigningKey {
+    SigningKey::from_slice(&keccak256(&[kind, member])).unwrap()
+}
+
 pub(crate) fn public(key: &SigningKey) -> Point {
     Point::from_affine(*key.verifying_key().as_affine()).unwrap()
 }
 
-fn sign(key: &SigningKey, preimage: &[u8]) -> Signature {
+pub(crate) fn sign(key: &SigningKey, preimage: &[u8]) -> Signature {
     let signature: k256::ecdsa::Signature = key.sign_prehash(&keccak256(preimage)).unwrap();
     let signature = signature.normalize_s().unwrap_or(signature);
     Signature::from_bytes(&signature.to_bytes().into()).unwrap()

@@ -1,5 +1,6 @@
 //! A vault's process as its operator and launcher run it, and the node's end of its socket.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
@@ -170,6 +171,15 @@ impl Rig {
         let owner = format!("{SERVANT}:{SERVANT}");
         assert!(Command::new("chown").args(["-R", &owner]).arg(self.dir.path()).status().unwrap().success());
         ["--uid", &SERVANT.to_string(), "--gid", &SERVANT.to_string()].map(str::to_owned).to_vec()
+    }
+
+    /// The files of the token's objects.
+    pub(crate) fn objects(&self) -> BTreeSet<PathBuf> {
+        let entries = |dir: PathBuf| std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        entries(self.path("tokens"))
+            .flat_map(entries)
+            .filter(|file| file.extension().is_some_and(|e| e == "object"))
+            .collect()
     }
 
     /// Copies the store away, or back.

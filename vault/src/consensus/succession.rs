@@ -1,0 +1,73 @@
+//! Taking up the next epoch: the last block of this one names its config, the operator approved its committee, and the
+//! token holds the keys that it names for this member. Nothing else brings a committee in: q nodes alone cannot.
+
+use std::sync::atomic::Ordering;
+
+use torus_audit::Event;
+use torus_hsm::{Device, EpochAttempt, EpochPublic};
+use torus_ipc::{Deny, Response};
+use torus_statement::EpochConfig;
+use torus_statement::codec::Wire;
+use torus_statement::keycert::MemberKeys;
+use torus_statement::receipt::hex;
+
+use crate::configs::approved;
+use crate::member::Member;
+use crate::store::StoreError;
+
+/// Takes up the config in these bytes. If this member is in it, the vault then ends, and its next start is in the new
+/// epoch; one that has left goes on as it is, in an epoch that has ended.
+///
+/// # Errors
+/// [`Deny::Epoch`] as long as no last block is certified, or if it names another config; [`Deny::Approval`] if the
+/// operator did not approve the committee, or the config names other keys for this member than the token holds;
+/// [`Deny::Frozen`]; [`Deny::Malformed`]; device or store fails. Nothing has changed then.
+pub fn take_up(member: &Member, device: &mut dyn Device, bytes: &[u8]) -> Result<Response, Deny> {
+    let named = member.chain.awaited()?;
+    let next = EpochConfig::from_bytes(bytes).map_err(|_| Deny::Malformed)?;
+    if next.hash() != named {
+        return Err(Deny::Epoch);
+    }
+    let committee = next.committee();
+    let (epoch, hash) = (committee.epoch, committee.hash());
+    if approved(&member.store).map_err(|error| unread(&error))? != Some(hash) {
+        crate::alarm!(
+            "the log has ended the epoch and names a committee for epoch {epoch} that is not approved here: {}. See \
+             `torus-vault approve-epoch`",
+            hex(&hash)
+        );
+        return Err(Deny::Approval);
+    }
+    let own = next.member_of(&member.identity);
+    if let Some(own) = own {
+        let attempt = EpochAttempt { epoch, attempt: next.keys().attempt };
+        own_keys(own, member.health.device(device.epoch_keys(attempt))?)?;
+    }
+    let (stays, guards) = (own.is_some(), member.keeper.entering(member.chain.stand().time));
+    member.chain.follow(next, |change| {
+        member.keeper.keep_entering(change, &guards)?;
+        member.audit.append(change, Event::Epoch { epoch, network: member.network, config: named }).map(|_| ())
+    })?;
+    member.keeper.enter(&guards);
+    if stays {
+        crate::info!("epoch {epoch} is taken up: the vault ends, and starts in it");
+        member.leaving.store(true, Ordering::Release);
+        return Ok(Response::TakenUp);
+    }
+    crate::info!("epoch {epoch} has begun without this member: it votes, commits and releases no more");
+    Ok(Response::Done)
+}
+
+fn own_keys(named: &MemberKeys, held: Option<EpochPublic>) -> Result<(), Deny> {
+    let same = held.is_some_and(|held| held.consensus == named.consensus && held.envelope == named.envelope);
+    if same {
+        return Ok(());
+    }
+    crate::alarm!("the next epoch's config names other keys for this member than its token holds: it is not taken up");
+    Err(Deny::Approval)
+}
+
+fn unread(error: &StoreError) -> Deny {
+    crate::alarm!("the operator's approval cannot be read: {error}");
+    Deny::Store
+}

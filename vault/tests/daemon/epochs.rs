@@ -1,0 +1,343 @@
+//! The next epoch: a vault follows the log into the committee that its operator approved, and into no other.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use k256::ecdsa::SigningKey;
+use torus_audit::{Event, Operator};
+use torus_ipc::{Deny, Request, Response, VoteRequest};
+use torus_statement::certificate::{CommitCertificate, SignedHeader};
+use torus_statement::codec::Wire;
+use torus_statement::config::Member;
+use torus_statement::keycert::{MemberKeys, Residency};
+use torus_statement::receipt::hex;
+use torus_statement::vote::{Step, Vote};
+use torus_statement::{Committee, EpochConfig, Hash, Header, Index, KeyCertificate, KeyPart};
+
+use crate::audit::events;
+use crate::commits::ask;
+use crate::network::{Network, TIMES, key, now, public, sign};
+use crate::rig::{Node, Rig, Running, VAULT};
+
+/// The epoch after a network's first, in which a new member has the place of member 5.
+struct Next {
+    committee: Committee,
+    consensus: Vec<SigningKey>,
+}
+
+impl Next {
+    fn after(network: &Network) -> Self {
+        let before = network.config();
+        let mut committee = Committee { epoch: 2, predecessor: before.hash(), ..before.committee().clone() };
+        committee.members[4].identity = public(&key(6, 5));
+        Self { committee, consensus: (2..=5).map(|member| key(4, member)).collect() }
+    }
+
+    /// Its config, with the certificate that the vault gave for it, if it is a member.
+    fn config(&self, network: &Network, own: Option<&KeyCertificate>) -> EpochConfig {
+        let identity = |member: u8| {
+            let known = network.identities.get(usize::from(member).wrapping_sub(2));
+            let stays = |known: &&SigningKey| public(known) == self.committee.members[usize::from(member) - 1].identity;
+            known.filter(stays).cloned().unwrap_or_else(|| key(6, member))
+        };
+        let first = own.cloned().unwrap_or_else(|| self.certified(1, &identity(1)));
+        let others = (2..=5).map(|member| self.certified(member, &identity(member)));
+        let certificates = std::iter::once(first).chain(others).collect();
+        let keys = KeyPart { attempt: 0, certificates, endpoints: network.config().keys().endpoints.clone() };
+        EpochConfig::new(self.committee.clone(), keys).unwrap()
+    }
+
+    fn certified(&self, member: u8, identity: &SigningKey) -> KeyCertificate {
+        let keys = MemberKeys {
+            network: self.committee.network.clone(),
+            epoch: 2,
+            attempt: 0,
+            index: Index::new(member).unwrap(),
+            identity: public(identity),
+            envelope: public(&key(5, member)),
+            consensus: public(&key(4, member)),
+            p2p: [member; 32],
+            residency: Residency::Sealed,
+        };
+        KeyCertificate { signature: sign(identity, &keys.preimage()), keys }
+    }
+
+    /// A header of the epoch on top of another, certified by its members 2 to 5.
+    fn block(&self, config: &EpochConfig, parent: &Header) -> SignedHeader {
+        let (config_hash, height) = (config.hash(), parent.height + 1);
+        let header = Header {
+            epoch: 2,
+            height,
+            parent: parent.hash(),
+            time: now().max(parent.time + 1),
+            config: config_hash,
+            next_config: config_hash,
+            ..parent.clone()
+        };
+        let vote = Vote { step: Step::Precommit, height, round: 0, block: Some(header.hash()) };
+        let signed = |(member, key)| (Index::new(member).unwrap(), sign(key, &vote.preimage(config)));
+        let signatures = (2..).zip(&self.consensus).map(signed).collect();
+        SignedHeader { header, certificate: CommitCertificate { round: 0, signatures } }
+    }
+}
+
+/// `torus-vault approve-epoch`, of the committee in a file.
+fn approve(rig: &Rig, committee: &Committee, hash: Option<Hash>) -> Output {
+    let file = rig.path("committee.torus");
+    std::fs::write(&file, committee.to_bytes()).unwrap();
+    let mut command = Command::new(VAULT);
+    command.arg("approve-epoch").arg("--data").arg(rig.path("data"));
+    command.arg("--network-file").arg(rig.path("network.torus")).arg("--committee").arg(file);
+    command.args(hash.map(|hash| hex(&hash))).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+/// The first epoch's last block, which names this config.
+fn last(network: &Network, next: &EpochConfig) -> SignedHeader {
+    let mut header = network.header(1, network.genesis(), now(), [0; 32]);
+    header.next_config = next.hash();
+    network.certify(header)
+}
+
+fn advance(header: &SignedHeader) -> Request {
+    Request::Advance(Box::new(header.clone()))
+}
+
+fn keys(committee: &Committee, attempt: u32) -> Request {
+    Request::NextKeys { committee: committee.to_bytes(), attempt, p2p: [1; 32] }
+}
+
+fn prevote(height: u64) -> (Vote, Request) {
+    let vote = Vote { step: Step::Prevote, height, round: 0, block: Some([7; 32]) };
+    (vote, Request::SignVote(VoteRequest { vote, evidence: vec![] }))
+}
+
+fn founded() -> (Rig, Network, Running) {
+    let (rig, certificate) = Rig::made();
+    let network = Network::found(&rig, certificate);
+    let vault = rig.start(&network.file.hash(), None);
+    (rig, network, vault)
+}
+
+/// The vault's certificate for the next epoch.
+fn certificate(node: &mut Node, next: &Next) -> KeyCertificate {
+    match node.ask(&keys(&next.committee, 0)) {
+        Response::Certificate(certificate) => *certificate,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_vault_follows_the_log_into_the_epoch_that_its_operator_approved() {
+    let (rig, network, vault) = founded();
+    let (mut node, _) = vault.node();
+    let next = Next::after(&network);
+    let hash = next.committee.hash();
+
+    // Without the operator's word there are not even keys. He looks first; another committee's hash approves nothing.
+    assert_eq!(node.denied(&keys(&next.committee, 0)), Deny::Approval);
+    let shown = said(&approve(&rig, &next.committee, None));
+    let new = hex(&public(&key(6, 5)).to_compressed());
+    for line in
+        ["comes epoch 2", "sizes: 5 members", "as before", "member 1: stays", "member 5: NEW", "LEAVES: member 5"]
+    {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    assert!(shown.contains(&new) && shown.contains(&hex(&hash)) && shown.contains("Nothing is approved"), "{shown}");
+    let wrong = approve(&rig, &next.committee, Some([1; 32]));
+    assert!(!wrong.status.success() && said(&wrong).contains(&hex(&hash)), "{wrong:?}");
+    assert_eq!(node.denied(&keys(&next.committee, 0)), Deny::Approval);
+    // What cannot come next is not approved at all.
+    let skipped = Committee { epoch: 3, ..next.committee.clone() };
+    assert!(said(&approve(&rig, &skipped, Some(skipped.hash()))).contains("does not follow"));
+    let mut longer = next.committee.clone();
+    longer.times.token_age += 1;
+    assert!(said(&approve(&rig, &longer, Some(longer.hash()))).contains("fixed"));
+
+    let approved = approve(&rig, &next.committee, Some(hash));
+    assert!(approved.status.success(), "{approved:?}");
+    let own = certificate(&mut node, &next);
+    assert!(own.verifies() && own.keys.index.get() == 1 && own.keys.epoch == 2);
+    assert_eq!(certificate(&mut node, &next).keys, own.keys, "keys are made once");
+    assert_eq!(node.denied(&keys(&skipped, 0)), Deny::Epoch);
+    // A node cannot fill the token with keys of attempts.
+    assert_eq!(node.denied(&keys(&next.committee, 1)), Deny::Attempt);
+
+    // Approved is not in force: that is the log's to say.
+    let config = next.config(&network, Some(&own));
+    let taken = Request::NextEpoch(config.to_bytes());
+    assert_eq!(node.denied(&taken), Deny::Epoch);
+    let last = last(&network, &config);
+    let first = next.block(&config, &last.header);
+    assert_eq!(node.denied(&advance(&first)), Deny::Header);
+    assert_eq!(node.ask(&advance(&last)), Response::Done);
+    // The epoch has ended: nothing of it goes on, and nothing of the next is believed before its config is known.
+    assert_eq!(node.denied(&ask([1; 32], 1, "demo")), Deny::Epoch);
+    assert_eq!(node.denied(&prevote(2).1), Deny::NoVote);
+    assert_eq!(node.denied(&advance(&first)), Deny::Header);
+    let old = network.certify(network.header(2, last.header.hash(), now(), [0; 32]));
+    assert_eq!(node.denied(&advance(&old)), Deny::Header);
+    for (bytes, deny) in [(vec![], Deny::Malformed), (network.config().to_bytes(), Deny::Epoch)] {
+        assert_eq!(node.denied(&Request::NextEpoch(bytes)), deny);
+    }
+
+    assert_eq!(node.ask(&taken), Response::TakenUp);
+    assert!(node.next_answer().is_none(), "the connection closes");
+    let (code, log) = vault.ended();
+    assert_eq!(code, Some(4), "a supervisor starts it again: {log}");
+
+    let vault = rig.start_unasked();
+    let (mut node, hello) = vault.node();
+    assert_eq!((hello.height, hello.index.get()), (1, 1));
+    match node.ask(&Request::Status) {
+        Response::Status(status) => {
+            // Tokens of the old epoch count no more; the stop was a clean one, so that receipts need not wait.
+            assert!(status.not_before * 1000 >= last.header.time + u64::from(TIMES.epoch_guard), "{status:?}");
+            assert!(status.receipts_from * 1000 <= now() + 1000, "{status:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(node.ask(&ask([1; 32], 1, "demo")), Response::Receipt(_)));
+    let (vote, request) = prevote(2);
+    match node.ask(&request) {
+        Response::Vote(signed) => {
+            assert_eq!(signed.vote, vote);
+            assert!(signed.verifies(&config) && !signed.verifies(network.config()));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(node.denied(&Request::NextEpoch(config.to_bytes())), Deny::Epoch);
+    assert_eq!(node.ask(&advance(&first)), Response::Done);
+    // The approval is used up.
+    assert_eq!(node.denied(&keys(&next.committee, 0)), Deny::Epoch);
+    vault.stop();
+
+    // The whole way is checked again at each start.
+    let vault = rig.start_unasked();
+    let (mut node, hello) = vault.node();
+    assert_eq!(hello.height, 2);
+    // The old committee certifies a second block of that height: nobody may be right about both.
+    assert_eq!(node.denied(&advance(&old)), Deny::Header);
+    assert_eq!(node.denied(&ask([2; 32], 2, "demo")), Deny::Frozen);
+    drop(node);
+    vault.stop();
+    let events = events(&crate::audit::export(&rig, "copy"), &own.keys.identity);
+    let approvals =
+        events.iter().filter(|e| matches!(e, Event::Operator(Operator::Approved { committee }) if *committee == hash));
+    let epochs =
+        events.iter().filter(|e| matches!(e, Event::Epoch { epoch: 2, config: named, .. } if *named == config.hash()));
+    assert_eq!((approvals.count(), epochs.count()), (1, 1));
+}
+
+#[test]
+fn a_committee_that_no_operator_approved_is_followed_by_no_vault_whoever_certified_it() {
+    let (rig, network, vault) = founded();
+    let (mut node, _) = vault.node();
+    // The operator approved one committee; the log names another, of hostile nodes, all properly certified.
+    let next = Next::after(&network);
+    assert!(approve(&rig, &next.committee, Some(next.committee.hash())).status.success());
+    let mut theirs = Next::after(&network);
+    theirs.committee.members[3].identity = public(&key(6, 4));
+    let own = certificate(&mut node, &next);
+    let config = theirs.config(&network, Some(&own));
+    let last = last(&network, &config);
+    assert_eq!(node.ask(&advance(&last)), Response::Done);
+    assert_eq!(node.denied(&Request::NextEpoch(config.to_bytes())), Deny::Approval);
+    assert_eq!(node.denied(&Request::NextEpoch(next.config(&network, Some(&own)).to_bytes())), Deny::Epoch);
+    assert_eq!(node.denied(&advance(&theirs.block(&config, &last.header))), Deny::Header);
+    assert!(vault.log().contains(&hex(&theirs.committee.hash())), "{}", vault.log());
+    // Nor after a restart.
+    drop(node);
+    vault.stop();
+    let vault = rig.start_unasked();
+    let (mut node, _) = vault.node();
+    assert_eq!(node.denied(&Request::NextEpoch(config.to_bytes())), Deny::Approval);
+    assert_eq!(node.denied(&ask([1; 32], 1, "demo")), Deny::Epoch);
+}
+
+#[test]
+fn an_approved_committee_with_other_keys_for_this_member_is_not_taken_up() {
+    let (rig, first) = Rig::made();
+    let network = Network::found(&rig, first);
+    let before = rig.objects();
+    let vault = rig.start(&network.file.hash(), None);
+    let (mut node, _) = vault.node();
+    let next = Next::after(&network);
+    assert!(approve(&rig, &next.committee, Some(next.committee.hash())).status.success());
+    let own = certificate(&mut node, &next);
+    let config = next.config(&network, Some(&own));
+    // The token loses what it was given at the first start, before the epoch begins.
+    drop(node);
+    vault.stop();
+    rig.objects().difference(&before).for_each(|object| std::fs::remove_file(object).unwrap());
+    let vault = rig.start_unasked();
+    let (mut node, _) = vault.node();
+    assert_eq!(node.ask(&advance(&last(&network, &config))), Response::Done);
+    assert_eq!(node.denied(&Request::NextEpoch(config.to_bytes())), Deny::Approval);
+    assert!(vault.log().contains("names other keys"), "{}", vault.log());
+}
+
+/// The token's objects that outlive two starts: all but those of its counter.
+fn lasting(rig: &Rig) -> BTreeSet<PathBuf> {
+    let now = rig.objects();
+    (0..2).for_each(|_| rig.start_unasked().served().stop());
+    now.intersection(&rig.objects()).cloned().collect()
+}
+
+#[test]
+fn keys_for_the_next_epoch_that_are_not_whole_are_made_anew_at_a_start() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let first = rig.objects();
+    rig.start(&network.file.hash(), None).served().stop();
+    let next = Next::after(&network);
+    assert!(approve(&rig, &next.committee, Some(next.committee.hash())).status.success());
+    for left in 0..5 {
+        let keys: Vec<_> = lasting(&rig).difference(&first).cloned().collect();
+        assert_eq!(keys.len(), 5, "two pairs and the share key, nothing left over");
+        // As a death leaves them after so many of the token's writes.
+        keys.iter().skip(left).for_each(|object| std::fs::remove_file(object).unwrap());
+        let vault = rig.start_unasked();
+        let (mut node, _) = vault.node();
+        assert!(certificate(&mut node, &next).verifies());
+        drop(node);
+        vault.stop();
+    }
+    assert_eq!(lasting(&rig).difference(&first).count(), 5);
+}
+
+#[test]
+fn a_member_that_leaves_serves_no_more_and_watches_the_log_go_on() {
+    let (rig, certificate) = Rig::made();
+    let network = Network::found(&rig, certificate);
+    let mut next = Next::after(&network);
+    next.committee.members[0] = Member { identity: public(&key(6, 1)), residency: Residency::Sealed };
+    // While the vault does not run the approval goes into its store; before that, its operator has a network to trust.
+    let approved = || approve(&rig, &next.committee, Some(next.committee.hash()));
+    assert!(said(&approved()).contains("torus-vault trust"));
+    assert!(rig.trust(&network.file.hash()).status.success());
+    assert!(approved().status.success());
+    let vault = rig.start_unasked();
+    let (mut node, _) = vault.node();
+    assert_eq!(node.denied(&keys(&next.committee, 0)), Deny::Epoch, "there is no place to make keys for");
+    let config = next.config(&network, None);
+    let last = last(&network, &config);
+    assert_eq!(node.ask(&advance(&last)), Response::Done);
+    assert_eq!(node.ask(&Request::NextEpoch(config.to_bytes())), Response::Done);
+    let first = next.block(&config, &last.header);
+    assert_eq!(node.ask(&advance(&first)), Response::Done);
+    assert_eq!(node.denied(&ask([1; 32], 1, "demo")), Deny::Epoch);
+    assert_eq!(node.denied(&keys(&next.committee, 0)), Deny::Approval, "it is used up");
+    assert_eq!(node.denied(&prevote(3).1), Deny::NoVote);
+    drop(node);
+    vault.stop();
+    let vault = rig.start_unasked();
+    let (mut node, hello) = vault.node();
+    assert_eq!(hello.height, 2);
+    assert_eq!(node.ask(&advance(&next.block(&config, &first.header))), Response::Done);
+    assert_eq!(node.denied(&ask([1; 32], 1, "demo")), Deny::Epoch);
+}
