@@ -52,6 +52,34 @@ impl Keygen {
         live.certified_keys(&self.tools, published, &mut task.progress)
     }
 
+    /// What an epoch that is over has not published is void, and its envelopes open no more: what is left of its attempts is
+    /// destroyed, but for the shares of acknowledged keys. Sessions bind the config, so that an attempt of the same
+    /// number is another one.
+    pub(super) fn leave_behind(&mut self) -> Result<(), Deny> {
+        let records = &self.tools.records;
+        let config = self.tools.config.hash();
+        let known = records.config().map_err(refused)?;
+        if known == Some(config) {
+            return Ok(());
+        }
+        let unfinished = if known.is_some() { records.unfinished().map_err(refused)? } else { Vec::new() };
+        let left = records.write(|change| {
+            for (batch, record) in unfinished {
+                records.forget_rows(change, batch)?;
+                if record.acked.is_some() {
+                    records.put_batch(change, batch, &BatchRecord { done: true, ..record })?;
+                    continue;
+                }
+                records.forget_shares(change, batch, record.keys)?;
+                records.forget_batch(change, batch)?;
+                let attempt = Attempt { batch, attempt: record.attempt };
+                self.tools.on_record(change, attempt, Generation::Abandoned)?;
+            }
+            records.put_config(change, &config)
+        });
+        left.map_err(refused)
+    }
+
     /// After a start: attempts that this vault took part in go on at once, the lowest first; others when they are asked
     /// for.
     pub(super) fn take_up(&mut self) -> Result<(), Deny> {

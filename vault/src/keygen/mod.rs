@@ -160,6 +160,7 @@ impl Keygen {
         let (next_turn, next_outbox, now) = (0, 0, 0);
         let mut keygen =
             Self { tools, live, tasks, unsaid, early, acks, helped, start_height, next_turn, next_outbox, now };
+        keygen.leave_behind()?;
         keygen.take_up()?;
         Ok(keygen)
     }

@@ -95,6 +95,17 @@ impl Records {
         change.put(self.tables.batches, &batch.to_be_bytes(), &record.to_bytes())
     }
 
+    /// The config that the records are of; `None` if there are none yet.
+    pub(super) fn config(&self) -> Result<Option<Hash>, StoreError> {
+        self.read(|view| {
+            view.get(self.store.meta(), CONFIG)?.map(|hash| hash.try_into().map_err(|_| DAMAGED)).transpose()
+        })
+    }
+
+    pub(super) fn put_config(&self, change: &mut Change<'_>, config: &Hash) -> Result<(), StoreError> {
+        change.put(self.store.meta(), CONFIG, config)
+    }
+
     /// Batches that are not done, in order.
     pub(super) fn unfinished(&self) -> Result<Vec<(u64, BatchRecord)>, StoreError> {
         let mut found = Vec::new();
@@ -196,6 +207,8 @@ impl BatchRecord {
     }
 }
 
+/// Whose attempts the records are.
+const CONFIG: &[u8] = b"keygen-config";
 /// Beside the batches, whose keys have 8 bytes: how many shares there are.
 const COUNT: &[u8] = b"count";
 

@@ -7,11 +7,15 @@ use std::process::{Command, Output};
 use k256::ecdsa::SigningKey;
 use torus_audit::{Event, Operator};
 use torus_ipc::{Deny, Request, Response, VoteRequest};
+use torus_statement::MerkleProof;
 use torus_statement::certificate::{CommitCertificate, SignedHeader};
 use torus_statement::codec::Wire;
 use torus_statement::config::Member;
+use torus_statement::envelope::Kind;
 use torus_statement::keycert::{MemberKeys, Residency};
+use torus_statement::merkle::leaf;
 use torus_statement::receipt::hex;
+use torus_statement::state::{BatchEntry, Phase, Proven, key as place};
 use torus_statement::vote::{Step, Vote};
 use torus_statement::{Committee, EpochConfig, Hash, Header, Index, KeyCertificate, KeyPart};
 
@@ -19,6 +23,7 @@ use crate::audit::events;
 use crate::commits::ask;
 use crate::network::{Network, TIMES, key, now, public, sign};
 use crate::rig::{Node, Rig, Running, VAULT};
+use crate::starts::{opened, opened_hash};
 
 /// The epoch after a network's first, in which a new member has the place of member 5.
 struct Next {
@@ -75,7 +80,11 @@ impl Next {
             next_config: config_hash,
             ..parent.clone()
         };
-        let vote = Vote { step: Step::Precommit, height, round: 0, block: Some(header.hash()) };
+        self.certify(config, header)
+    }
+
+    fn certify(&self, config: &EpochConfig, header: Header) -> SignedHeader {
+        let vote = Vote { step: Step::Precommit, height: header.height, round: 0, block: Some(header.hash()) };
         let signed = |(member, key)| (Index::new(member).unwrap(), sign(key, &vote.preimage(config)));
         let signatures = (2..).zip(&self.consensus).map(signed).collect();
         SignedHeader { header, certificate: CommitCertificate { round: 0, signatures } }
@@ -279,6 +288,40 @@ fn an_approved_committee_with_other_keys_for_this_member_is_not_taken_up() {
     assert_eq!(node.ask(&advance(&last(&network, &config))), Response::Done);
     assert_eq!(node.denied(&Request::NextEpoch(config.to_bytes())), Deny::Approval);
     assert!(vault.log().contains("names other keys"), "{}", vault.log());
+}
+
+#[test]
+fn what_an_epoch_has_not_published_is_void_in_the_next() {
+    let (rig, network, vault) = founded();
+    let (mut node, _) = vault.node();
+    let next = Next::after(&network);
+    assert!(approve(&rig, &next.committee, Some(next.committee.hash())).status.success());
+    let config = next.config(&network, Some(&certificate(&mut node, &next)));
+    let dealt = |answer: Response| match answer {
+        Response::Progress(progress) => progress.envelopes.iter().filter(|e| e.label.kind == Kind::Send).count(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(dealt(node.ask(&opened(&network, 0, 1))), 4);
+
+    let mut last = network.header(2, opened_hash(&network, 1), now(), [0; 32]);
+    last.next_config = config.hash();
+    let last = network.certify(last);
+    assert_eq!(node.ask(&advance(&last)), Response::Done);
+    assert_eq!(node.ask(&Request::NextEpoch(config.to_bytes())), Response::TakenUp);
+    assert_eq!(vault.ended().0, Some(4));
+    let vault = rig.start_unasked();
+    let (mut node, _) = vault.node();
+    assert_eq!(dealt(node.ask(&Request::Outbox)), 0, "nothing of it is repeated");
+
+    // The new committee's attempt at the same batch is another one.
+    let entry = BatchEntry { attempt: 0, keys: 2, height: 3, time: 0, phase: Phase::Open };
+    let root = leaf(&place::batch(0), &entry.to_bytes());
+    let header = next.block(&config, &Header { state: root, ..last.header.clone() }).header;
+    let header = next.certify(&config, Header { parent: last.header.hash(), ..header });
+    let entry = Proven { value: entry, proof: MerkleProof { siblings: Vec::new() } };
+    assert_eq!(dealt(node.ask(&Request::Batch { header: Box::new(header), batch: 0, entry })), 4);
+    let log = vault.log();
+    assert!(!log.contains("ERROR"), "{log}");
 }
 
 /// The token's objects that outlive two starts: all but those of its counter.

@@ -164,7 +164,7 @@ fn a_vault_with_an_old_copy_of_its_store_does_not_deal_a_second_time() {
 }
 
 /// A batch that the block of this height opened.
-fn opened(network: &Network, batch: u64, height: u64) -> Request {
+pub(crate) fn opened(network: &Network, batch: u64, height: u64) -> Request {
     let entry = BatchEntry { attempt: 0, keys: 2, height, time: 0, phase: Phase::Open };
     let parent = if height == 1 { network.genesis() } else { opened_hash(network, height - 1) };
     let root = leaf(&key::batch(batch), &entry.to_bytes());
@@ -173,7 +173,7 @@ fn opened(network: &Network, batch: u64, height: u64) -> Request {
     Request::Batch { header: Box::new(network.certify(header)), batch, entry }
 }
 
-fn opened_hash(network: &Network, height: u64) -> torus_statement::Hash {
+pub(crate) fn opened_hash(network: &Network, height: u64) -> torus_statement::Hash {
     match opened(network, height - 1, height) {
         Request::Batch { header, .. } => header.header.hash(),
         _ => unreachable!(),
