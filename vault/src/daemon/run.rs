@@ -29,9 +29,10 @@ use crate::connection::{OUTGOING, write_all};
 use crate::descriptors::{ListenError, lock};
 use crate::freeze::{self, Operator};
 use crate::keygen::{Keygen, Setup, ShareStore};
+use crate::limits::{self, BadFile, BadLimits, Limits};
 use crate::member::{BadNetwork, Health, Member, check_verifiers};
 use crate::owners::Owners;
-use crate::quota::{self, BadLimits, Limits, Quotas};
+use crate::quota::Quotas;
 use crate::randomness::{self, NotSeeded};
 use crate::reveal::Records;
 use crate::server::Server;
@@ -110,6 +111,9 @@ pub enum RunError {
     /// The limits.
     #[error("the limits do not fit the network: {0}")]
     Limits(#[from] BadLimits),
+    /// Their file.
+    #[error(transparent)]
+    LimitsFile(#[from] BadFile),
     /// The socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -179,7 +183,7 @@ pub fn run(
     let subjects = votes.run(|| subjects::open(&store, device.as_mut(), common))?;
     let member = open_member(file, network, (index, identity), (&store, audit, subjects), &boot, common)?;
     let member = Arc::new(member);
-    quota::check(&options.limits, member.verifiers.len())?;
+    limits::check(&options.limits, member.verifiers.len())?;
     tell(&member, &boot);
     crate::info!("limits: {}", options.limits);
     let operator = Operator::listen(&options.data, stop.try_clone()?)?;

@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod doctor;
+pub mod findings;
 pub mod freeze;
 pub mod init;
 pub mod prove;

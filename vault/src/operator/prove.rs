@@ -12,7 +12,7 @@ use torus_hsm::Verdict;
 use torus_policies::attempt::{ATTEMPTS, Attempt, End, ROLES};
 use torus_policies::{Role, User};
 
-use super::doctor::Findings;
+use super::findings::Findings;
 use crate::descriptors::own_uid;
 use crate::freeze::running;
 

@@ -242,3 +242,32 @@ fn a_second_vault_on_one_store_does_not_start_and_a_store_is_accepted_only_while
     let vault = rig.start(&network.file.hash(), None);
     assert!(status(&mut vault.node().0).receipts_from > crate::network::now() / 1000);
 }
+
+#[test]
+fn limits_come_from_a_file_under_what_the_flag_says_and_a_wrong_file_stops_the_start_and_is_told_by_the_doctor() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let (limits, file) = (rig.path("limits"), rig.path("network.torus"));
+    let path = limits.to_str().unwrap();
+    let doctor = || {
+        let found = rig.command("doctor").args(["--limits-file", path, "--network-file"]).arg(&file).output().unwrap();
+        let text = String::from_utf8_lossy(&found.stdout).into_owned();
+        (found.status.success(), text.lines().find(|line| line.contains("  limits ")).unwrap_or_default().to_owned())
+    };
+    std::fs::write(&limits, "# this year's\nall = 5000\nkey = 7\n").unwrap();
+    let vault = rig.start_with(&["--limits-file", path, "--limits", "key=9"], &network.file.hash()).served();
+    assert!(vault.log().contains("limits: all=5000,verifier=50000,key=9,reserved=1000,commits=66"), "{}", vault.log());
+    let (healthy, line) = doctor();
+    assert!(healthy && line.starts_with("pass") && line.contains("all=5000,verifier=50000,key=7"), "{line}");
+    vault.stop();
+    for (text, what) in [
+        ("all = 5000\n\nkeys = 7\n", "limits, line 3: `keys = 7` is no limit"),
+        ("all = 500\n", "2 verifiers with 1000 releases reserved for each are more than 500 in all"),
+    ] {
+        std::fs::write(&limits, text).unwrap();
+        let (code, log) = rig.start_with(&["--limits-file", path], &network.file.hash()).ended();
+        assert!(code == Some(1) && log.contains(what), "{log}");
+        let (healthy, line) = doctor();
+        assert!(!healthy && line.starts_with("FAIL") && line.contains(what), "{line}");
+    }
+}
