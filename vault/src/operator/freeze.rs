@@ -10,13 +10,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use torus_audit::{Event, Operator as Act};
 
 use crate::advance::bounded;
 use crate::audit::Journal;
-use crate::descriptors::{either, own_uid, peer_pid, peer_uid};
+use crate::descriptors::{either, either_until, own_uid, peer_pid, peer_uid};
 use crate::member::Member;
 use crate::store::{Store, StoreError};
 
@@ -25,6 +25,9 @@ const HELD: &[u8] = b"held";
 /// Most bytes of a line.
 const LINE: usize = 512;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a whole line may take. Lines come one after another, so that some connections which say nothing leave the next
+/// one its answer in time.
+const DEADLINE: Duration = Duration::from_secs(2);
 
 /// What the operator says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,20 +153,28 @@ impl Operator {
             crate::warning!("a connection of uid {uid} to the operator's socket was refused");
             return Ok(());
         }
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        let end = Instant::now() + DEADLINE;
         let mut line = Vec::new();
         while !line.ends_with(b"\n") && line.len() < LINE {
             let mut more = [0; LINE];
-            if let (true, _) = either(&self.stop, &stream)? {
-                return Ok(());
+            match either_until(&self.stop, &stream, end)? {
+                (true, _) => return Ok(()),
+                (_, false) => return Err(io::Error::new(io::ErrorKind::TimedOut, "no whole line came in time")),
+                (_, true) => {}
             }
             match stream.read(&mut more)? {
                 0 => break,
                 len => line.extend_from_slice(more.get(..len).unwrap_or_default()),
             }
         }
+        // Who only looks whether there is a vault.
+        if line.is_empty() {
+            return Ok(());
+        }
         let line = String::from_utf8_lossy(&line);
-        let answer = match line.strip_suffix('\n').and_then(Word::parse) {
+        let said = line.strip_suffix('\n');
+        let answer = match said.and_then(Word::parse) {
             None => "no such word: freeze REASON, unfreeze\n".to_owned(),
             Some(word) => match member.obey(&word) {
                 Ok(text) => format!("ok {text}\n"),

@@ -9,6 +9,7 @@ mod door;
 mod full;
 mod gate;
 mod network;
+mod operator;
 mod reveals;
 mod rig;
 mod starts;
