@@ -85,7 +85,7 @@ fn there_are_fourteen_verbs_and_none_takes_bytes_to_sign_but_a_peer_id() {
     }
     let peer = |length| Request::from_bytes(&Request::SignProofOfValidator(vec![0; length]).to_bytes());
     assert!(peer(64).is_ok() && peer(65).is_err());
-    assert_eq!(Request::Hello(IPC_VERSION).to_bytes(), [1, 0, 3]);
+    assert_eq!(Request::Hello(IPC_VERSION).to_bytes(), [1, 0, 4]);
 }
 
 #[test]

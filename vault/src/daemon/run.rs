@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -193,6 +194,7 @@ pub fn run(
     let mut locked = process.confine(role, &access, options.landlock)?.filter()?;
     crate::info!("locked down: {}", locked.report());
     crate::info!("secrets lie in {level}: {} KiB for key generation", generation.capacity() >> 10);
+    member.health.landlock.store(!locked.without_landlock(), Ordering::Relaxed);
     if locked.without_landlock() {
         crate::alarm!(
             "running without Landlock, as --without-landlock says: a hole in the token's module reaches more files"

@@ -17,6 +17,7 @@ use crate::audit::{Extent, Journal, seen};
 use crate::boot::{self, Standing};
 use crate::clock;
 use crate::findings::Findings;
+use crate::freeze::{OperatorError, landlock};
 use crate::limits;
 use crate::run::{NETWORK, open_device, own_place, read_network};
 use crate::store::{Store, StoreError};
@@ -84,6 +85,7 @@ pub fn doctor(patient: &Patient) -> Findings {
     if let Some(path) = &patient.limits_file {
         found.limits(path, network);
     }
+    found.running(&patient.data);
     found.memory();
     found.disk(&patient.data);
     found
@@ -259,6 +261,26 @@ impl Findings {
         match network.map_or(Ok(()), |file| limits::check(&limits, file.verifiers.len())) {
             Ok(()) => self.pass("limits", limits.to_string()),
             Err(error) => self.fail("limits", &error, "the vault does not start: raise `all`, or lower `reserved`"),
+        }
+    }
+
+    /// What the vault that runs says of itself, if one does and hears this user.
+    fn running(&mut self, data: &Path) {
+        match landlock(data) {
+            Ok(true) => self.pass("landlock", "the vault that runs is under it".to_owned()),
+            Ok(false) => self.add(
+                "landlock",
+                Verdict::Warn,
+                "the vault that runs is without Landlock".to_owned(),
+                "a hole in the token's module reaches more files: start it without --without-landlock on Linux 6.7 or later",
+            ),
+            Err(OperatorError::Absent { .. }) => {}
+            Err(error) => self.add(
+                "landlock",
+                Verdict::Warn,
+                format!("not known of the vault that runs: {error}"),
+                "look as the vault's user, and at its log",
+            ),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The operator's own socket: stops and resumes the vault while it runs, whatever its node does.
 //!
 //! It lies in the vault's directory, which only the vault's user may enter, and takes connections of that user (or root)
-//! only. Two words, one line each: `freeze REASON` and `unfreeze`. A frozen vault signs no receipt and releases nothing,
+//! only. Two words, one line each: `freeze REASON` and `unfreeze`; and a question, `landlock`. A frozen vault signs no receipt and releases nothing,
 //! durably, over restarts too; it still votes and generates keys, which give nothing away. What a contradiction stopped
 //! is not resumed here.
 
@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use torus_audit::{Event, Operator as Act};
@@ -28,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a whole line may take. Lines come one after another, so that some connections which say nothing leave the next
 /// one its answer in time.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// Asks whether Landlock is in force.
+const LANDLOCK: &str = "landlock";
 
 /// What the operator says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,12 +83,28 @@ impl Word {
 /// # Errors
 /// It does not run, or refuses.
 pub fn say(data: &Path, word: &Word) -> Result<String, OperatorError> {
+    exchange(data, &word.line())
+}
+
+/// Whether Landlock binds the vault that runs on `data`.
+///
+/// # Errors
+/// None runs, or it does not say.
+pub fn landlock(data: &Path) -> Result<bool, OperatorError> {
+    match exchange(data, &format!("{LANDLOCK}\n"))?.as_str() {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        other => Err(OperatorError::Refused(other.to_owned())),
+    }
+}
+
+fn exchange(data: &Path, line: &str) -> Result<String, OperatorError> {
     let path = data.join(NAME);
     let mut stream = UnixStream::connect(&path).map_err(|source| OperatorError::Absent { path, source })?;
     let mut answer = String::new();
     let spoken = stream
         .set_read_timeout(Some(PATIENCE))
-        .and_then(|()| stream.write_all(word.line().as_bytes()))
+        .and_then(|()| stream.write_all(line.as_bytes()))
         .and_then(|()| stream.take(LINE as u64).read_to_string(&mut answer));
     spoken.map_err(OperatorError::Silent)?;
     match answer.trim_end().split_once(' ') {
@@ -175,7 +194,11 @@ impl Operator {
         let line = String::from_utf8_lossy(&line);
         let said = line.strip_suffix('\n');
         let answer = match said.and_then(Word::parse) {
-            None => "no such word: freeze REASON, unfreeze\n".to_owned(),
+            None if said == Some(LANDLOCK) => {
+                let in_force = member.health.landlock.load(Ordering::Relaxed);
+                format!("ok {}\n", if in_force { "yes" } else { "no" })
+            }
+            None => "no such word: freeze REASON, unfreeze, landlock\n".to_owned(),
             Some(word) => match member.obey(&word) {
                 Ok(text) => format!("ok {text}\n"),
                 Err(error) => format!("it cannot be kept: {error}\n"),

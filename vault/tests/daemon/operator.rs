@@ -6,8 +6,34 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::commits::status;
 use crate::network::Network;
 use crate::rig::{Rig, VAULT};
+
+#[test]
+fn a_vault_without_landlock_says_so_to_its_node_and_to_the_doctor() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let genesis = network.file.hash();
+    let doctor = || {
+        let found = rig.command("doctor").output().unwrap();
+        let text = String::from_utf8_lossy(&found.stdout).into_owned();
+        assert!(found.status.success(), "{text}");
+        text.lines().find(|line| line.contains("  landlock ")).map(str::to_owned)
+    };
+    for (more, landlock, said) in [(&["--without-landlock"][..], false, "warn"), (&[], true, "pass")] {
+        let vault = rig.start_with(more, &genesis);
+        assert_eq!(status(&mut vault.node().0).landlock, landlock);
+        let line = doctor().unwrap();
+        assert!(line.starts_with(said), "{line}");
+        // Its log tells it once, and neither question is worth a line.
+        assert_eq!(vault.log().contains("without Landlock"), !landlock, "{}", vault.log());
+        assert!(!vault.log().contains("the operator's connection"), "{}", vault.log());
+        vault.stop();
+        std::fs::remove_file(rig.path("log")).unwrap();
+    }
+    assert_eq!(doctor(), None, "no vault runs");
+}
 
 #[test]
 fn a_connection_that_says_nothing_or_never_ends_its_line_does_not_hold_up_the_operators_word() {
