@@ -24,7 +24,7 @@ const MODULES: [&str; 3] = [
 ];
 
 /// A user and group that nobody else is: numbers that systemd's list of ranges leaves unused.
-const SERVANT: u32 = 61_000;
+pub(crate) const SERVANT: u32 = 61_000;
 
 /// One member's directories and files.
 pub(crate) struct Rig {

@@ -1,5 +1,6 @@
 //! The ceremony, and stores and tokens that contradict each other.
 
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use torus_audit::{Event, Operator};
@@ -14,7 +15,7 @@ use torus_statement::vote::{Step, Vote};
 use crate::audit::{events, export};
 use crate::commits::{ask, receipt, status};
 use crate::network::Network;
-use crate::rig::{Rig, VAULT};
+use crate::rig::{Rig, SERVANT, VAULT, own_uid};
 
 fn prevote(height: u64) -> Request {
     let vote = Vote { step: Step::Prevote, height, round: 0, block: Some([1; 32]) };
@@ -217,6 +218,21 @@ fn the_doctor_proves_the_lockdown_on_this_host_and_looks_at_the_vault_that_runs(
     for name in ["lockdown-vault-core", "lockdown-vault-softhsm", "threads"] {
         assert!(line(&text, name).is_some_and(|line| line.starts_with("pass")), "{name}: {text}");
     }
+    // Only root may read the filters of another process; who is not is told that it was not done.
+    let filters = line(&text, "  filters ").unwrap();
+    if own_uid() == 0 {
+        let under = "threads under those of vault-softhsm, instruction by instruction";
+        assert!(filters.starts_with("pass") && filters.contains(under), "{filters}");
+        let asked = rig.command("doctor").arg("--prove").uid(SERVANT).gid(SERVANT).output().unwrap();
+        let text = String::from_utf8_lossy(&asked.stdout).into_owned();
+        let filters = line(&text, "  filters ").unwrap();
+        assert!(asked.status.success() && filters.starts_with("warn  filters "), "{text}");
+        assert!(filters.contains("not compared with the policy"), "{filters}");
+    } else {
+        assert!(filters.starts_with("warn") && filters.contains("not compared with the policy"), "{filters}");
+    }
+    // Whose threads were held goes on.
+    drop(vault.node());
     vault.stop();
     let (_, text) = prove();
     assert!(line(&text, "threads").is_some_and(|line| line.starts_with("warn")), "{text}");
