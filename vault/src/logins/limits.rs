@@ -1,4 +1,4 @@
-//! The limits that an operator sets, by a flag or a file: what may leave in an hour, and what of the device receipts get.
+//! The limits that an operator sets, by a flag or a file: what may leave in an hour, what users get of the device.
 //!
 //! A flag says `all=1000,key=5`. A file says one `name = number` a line, with empty lines and, after a `#`, remarks. What
 //! neither names keeps its default; what both name is the flag's to say. A name that is unknown or said twice is refused,
@@ -24,7 +24,7 @@ pub struct Limits {
     pub key: u32,
     /// Of `all`, what is kept for each verifier.
     pub reserved: u32,
-    /// Hundredths of a second that signatures of receipts may take of every second of the device.
+    /// Hundredths of a second that receipts and repeated releases may take of every second of the device.
     pub commits: u32,
 }
 

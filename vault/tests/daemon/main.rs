@@ -6,6 +6,7 @@ mod bench;
 mod commits;
 mod days;
 mod door;
+mod flood;
 mod full;
 mod gate;
 mod network;
