@@ -187,6 +187,14 @@ impl Recorded {
     }
 }
 
+#[cfg(test)]
+impl Recorded {
+    /// As if a decision had granted it, and a transaction kept it.
+    pub(crate) fn granted(grant: Grant, share: Secret<32>) -> Self {
+        Self(Opened { grant, token: [0; 32], share, session_seconds: 60, again: false })
+    }
+}
+
 /// Looks up what the reveal asks about: the key that it claims; whether it may claim it is decided afterwards.
 fn known(member: &Member, records: &Records, proof: &LoginProof, token: &Hash, now: &Now) -> Result<Known, Deny> {
     let claimed = *proof.lookup.assignment.value.keys.first().ok_or(Deny::Proof)?;

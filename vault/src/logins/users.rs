@@ -183,3 +183,6 @@ impl Users {
         Ok(Response::Share(Box::new(share)))
     }
 }
+
+#[cfg(test)]
+mod tests;

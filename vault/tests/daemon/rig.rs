@@ -237,10 +237,20 @@ impl Running {
         self
     }
 
-    /// SIGTERM; the vault must end by itself with code 0.
-    pub(crate) fn stop(mut self) {
+    /// SIGTERM.
+    pub(crate) fn tell_to_stop(&self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn lives(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// SIGTERM; the vault must end by itself with code 0.
+    pub(crate) fn stop(mut self) {
+        self.tell_to_stop();
         let status = self.child.wait().unwrap();
         assert_eq!(status.code(), Some(0), "{}", self.log());
     }

@@ -2,6 +2,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
 use torus_audit::{Event, Operator};
 use torus_ipc::{Deny, Request, Response, VoteRequest};
@@ -15,7 +16,7 @@ use torus_statement::vote::{Step, Vote};
 use crate::audit::{events, export};
 use crate::commits::{ask, receipt, status};
 use crate::network::Network;
-use crate::rig::{Rig, SERVANT, VAULT, own_uid};
+use crate::rig::{Rig, SERVANT, VAULT, own_uid, until};
 
 fn prevote(height: u64) -> Request {
     let vote = Vote { step: Step::Prevote, height, round: 0, block: Some([1; 32]) };
@@ -201,6 +202,30 @@ fn an_own_vote_that_is_not_on_record_stops_the_vault() {
     assert_eq!(node.denied(&request), Deny::NoVote);
     assert_eq!(node.denied(&Request::HeldVotes), Deny::NoVote);
     assert!(vault.log().contains("not on its record"));
+}
+
+#[test]
+fn a_node_that_does_not_read_its_last_answers_does_not_spoil_a_clean_stop() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let mut vault = rig.start(&network.file.hash(), None);
+    let (mut node, _) = vault.node();
+    // More than its socket holds and less than closes its connection: the vault's writer waits for the node.
+    for _ in 0..900 {
+        node.send(&Request::Status);
+    }
+    // Its last request is read: the vault has answered all of them.
+    std::thread::sleep(Duration::from_millis(500));
+    vault.tell_to_stop();
+    until(Duration::from_secs(5), || vault.log().contains("stopped cleanly").then_some(()));
+    assert!(vault.lives(), "its writer does not wait for the node: this test would show nothing");
+    // A supervisor whose patience is over, and the next start.
+    vault.kill();
+    let vault = rig.start(&network.file.hash(), None);
+    let (mut node, _) = vault.node();
+    assert!(status(&mut node).receipts_from <= crate::network::now() / 1000);
+    assert!(!vault.log().contains("was not clean"), "{}", vault.log());
+    vault.stop();
 }
 
 #[test]
