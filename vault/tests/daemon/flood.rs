@@ -29,7 +29,8 @@ fn a_login_shown_without_end_is_told_busy_while_votes_and_first_releases_are_ans
         Request::SignVote(VoteRequest { vote, evidence: Vec::new() })
     };
     let node = five.first();
-    assert!(matches!(node.ask(&flood), Response::Share(_)));
+    let first = node.ask(&flood);
+    assert!(matches!(first, Response::Share(_)), "{first:?}");
 
     let (mut sent, mut flooding) = (0, HashSet::new());
     let (mut shares, mut refused) = (0, 0);
