@@ -118,8 +118,8 @@ struct Run {
     #[arg(long)]
     node_uid: u32,
     /// Releases an hour in all, of one verifier, of one key, and what of all is reserved for each verifier; hundredths
-    /// of every second that receipts and repeated releases may take of the device: all=100000,verifier=50000,key=60,reserved=1000,commits=66
-    /// by default. What is not named is the file's to say.
+    /// of every second that receipts and repeated releases may take of the device:
+    /// all=100000,verifier=50000,key=20,reserved=1000,commits=66 by default. What is not named is the file's to say.
     #[arg(long)]
     limits: Option<Set>,
     /// The same in a file, `name = number` a line, `#` before remarks. What is not named keeps its default.

@@ -86,8 +86,10 @@ pub enum BadFile {
 }
 
 impl Limits {
-    /// For a network of up to a million logins a day.
-    pub const DEFAULT: Self = Self { all: 100_000, verifier: 50_000, key: 60, reserved: 1_000, commits: 66 };
+    /// For a network of up to a million logins a day. A login is a token, however often its share is fetched: 20 an hour
+    /// are one every three minutes, more than a user with several devices and tabs makes, and 2,500 users of one verifier
+    /// must work together to use its hour up, where 60 would have taken 834.
+    pub const DEFAULT: Self = Self { all: 100_000, verifier: 50_000, key: 20, reserved: 1_000, commits: 66 };
 
     /// With what an operator sets of them.
     #[must_use]
@@ -240,6 +242,12 @@ mod tests {
         let limits = in_force(Some(&"key=9,commits=10".parse().unwrap()), Some(&path)).unwrap();
         assert_eq!(limits, Limits { all: 2000, key: 9, commits: 10, ..Limits::DEFAULT });
         assert_eq!(in_force(None, None).unwrap(), Limits::DEFAULT);
+    }
+
+    #[test]
+    fn a_verifiers_hour_is_used_up_only_by_thousands_of_its_users() {
+        let Limits { all, verifier, key, .. } = Limits::DEFAULT;
+        assert!(verifier / key >= 2_500 && verifier * 2 <= all, "and one verifier never uses up the whole");
     }
 
     #[test]

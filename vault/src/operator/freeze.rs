@@ -1,9 +1,9 @@
 //! The operator's own socket: stops and resumes the vault while it runs, whatever its node does.
 //!
 //! It lies in the vault's directory, which only the vault's user may enter, and takes connections of that user (or root)
-//! only. Two words, one line each: `freeze REASON` and `unfreeze`; and a question, `landlock`. A frozen vault signs no receipt and releases nothing,
-//! durably, over restarts too; it still votes and generates keys, which give nothing away. What a contradiction stopped
-//! is not resumed here.
+//! only. Two words, one line each: `freeze REASON` and `unfreeze`; and a question, `landlock`. A frozen vault signs no
+//! receipt and releases nothing, durably, over restarts too; it still votes and generates keys, which give nothing away.
+//! What a contradiction stopped is not resumed here.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;

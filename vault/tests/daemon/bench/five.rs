@@ -25,7 +25,7 @@ use crate::rig::{Node, Rig, Running};
 
 pub(crate) const BATCH: u16 = 128;
 /// Measured is what a vault can do, not what it is allowed to: most of the releases are of one login again.
-const UNBOUND: &str = "commits=1000";
+const UNBOUND: &str = "commits=1000,key=1000";
 /// Requests of key generation that are in flight at the measured vault, so that it never waits for one.
 const GENERATION: usize = 4;
 
