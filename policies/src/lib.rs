@@ -13,6 +13,7 @@ mod access;
 pub mod attempt;
 mod descriptors;
 mod filters;
+pub mod held;
 mod memory;
 mod notify;
 mod panic;

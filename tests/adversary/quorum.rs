@@ -25,7 +25,7 @@ const QUORUM: [u8; 4] = [1, 2, 3, 4];
 /// Rounds after which a block must be certified that a quorum wants.
 const ROUNDS: u32 = 8;
 /// Releases of one key in an hour (`torus-vault run --limits`).
-const OF_ONE_KEY: usize = 60;
+const OF_ONE_KEY: usize = 20;
 
 /// Takes a quorum over, for good: no honest node can go on from what they certify.
 fn besiege(siege: &mut Siege) -> Held {

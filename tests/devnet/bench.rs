@@ -20,6 +20,9 @@ use crate::running::patience;
 use crate::supervisor::End;
 use crate::{Result, Trouble, http};
 
+/// Of the vaults. Measured is what they can do, not what they are allowed to: most of the releases are of one login again.
+pub const LIMITS: &str = "commits=1000,key=1000";
+
 const LIMIT: Duration = Duration::from_secs(30);
 const LOGINS: usize = 40;
 const ASSIGNMENTS: usize = 30;

@@ -27,11 +27,18 @@ struct Pair {
 
 impl Fleet {
     /// Supervises the members of a founded network, none of which runs yet.
-    pub fn new(binaries: &Binaries, layout: &Layout, founded: &Founded, issuer: &Issuer) -> Result<Self> {
+    pub fn new(
+        binaries: &Binaries,
+        layout: &Layout,
+        founded: &Founded,
+        issuer: &Issuer,
+        limits: Option<&str>,
+    ) -> Result<Self> {
         let board = Arc::new(NetworkBoard::new(layout, founded, issuer));
         let mut members = Vec::new();
         for member in founded.shape.members() {
             let mut vault = vault_program(binaries, layout, member);
+            vault.args.extend(limits.into_iter().flat_map(|limits| ["--limits".into(), limits.into()]));
             let files = layout.member(member);
             vault.listener = Some(listen(files.socket())?);
             give_away(&files)?;

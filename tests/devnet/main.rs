@@ -140,7 +140,10 @@ fn obey(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run { network, dir, fresh } => run(&network.wish(dir, fresh)),
         Command::Demo { network, dir } => to_the_end(with_network(&network.wish(dir, true), &beside()?, demo::run)?),
-        Command::Bench { network, dir } => to_the_end(with_network(&network.wish(dir, true), &beside()?, bench::run)?),
+        Command::Bench { network, dir } => {
+            let wish = Wish { limits: Some(bench::LIMITS), ..network.wish(dir, true) };
+            to_the_end(with_network(&wish, &beside()?, bench::run)?)
+        }
         Command::StopMember { member, node } => {
             tell(member.place, if node { Order::StopNode(member.index) } else { Order::Stop(member.index) })
         }
@@ -181,7 +184,7 @@ fn run(wish: &Wish) -> Result<ExitCode> {
 
 impl Network {
     fn wish(self, dir: PathBuf, fresh: bool) -> Wish {
-        Wish { dir, members: self.members, port: self.port, keys: self.keys, fresh }
+        Wish { dir, members: self.members, port: self.port, keys: self.keys, fresh, limits: None }
     }
 }
 

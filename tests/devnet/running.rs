@@ -32,6 +32,8 @@ pub struct Wish {
     pub keys: Option<u32>,
     /// Whether a network on disk is cleared first.
     pub fresh: bool,
+    /// Limits of the vaults, where they are not the default ones.
+    pub limits: Option<&'static str>,
 }
 
 impl Wish {
@@ -77,7 +79,7 @@ pub fn with_network<T>(
         Arc::clone(&issuer).serve(shape.port).await?;
         println!("{}", users::notice());
         let founded = found(&binaries, &layout, &shape, &issuer, &|what| println!("{what}"))?;
-        let fleet = Arc::new(Fleet::new(&binaries, &layout, &founded, &issuer)?);
+        let fleet = Arc::new(Fleet::new(&binaries, &layout, &founded, &issuer, wish.limits)?);
         control::serve(&layout, Arc::clone(&fleet))?;
 
         let ended = tokio::select! {

@@ -29,6 +29,6 @@ pub mod workers;
 pub use consensus::{advance, configs, next_keys, succession, votes, voting};
 pub use daemon::{boot, member, run};
 pub use door::{connection, descriptors, server};
-pub use logins::{budget, commit, ecies, owners, quota, reveal, users};
-pub use operator::{accept, approve, doctor, freeze, init, prove, trust};
+pub use logins::{budget, commit, ecies, limits, owners, quota, reveal, users};
+pub use operator::{accept, approve, doctor, findings, freeze, init, prove, trust};
 pub use secrets::{arena, randomness, signing, stack, strongroom};

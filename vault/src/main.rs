@@ -17,8 +17,8 @@ use torus_vault::descriptors::{SOCKET, listener, stop_signal};
 use torus_vault::doctor::{Patient, doctor};
 use torus_vault::freeze::{Word, say};
 use torus_vault::init::{Ceremony, init};
+use torus_vault::limits::{Set, in_force};
 use torus_vault::prove;
-use torus_vault::quota::Limits;
 use torus_vault::run::{End, Options, RunError, run};
 use torus_vault::strongroom::Strongroom;
 use torus_vault::trust::trust;
@@ -124,9 +124,13 @@ struct Run {
     #[arg(long)]
     node_uid: u32,
     /// Releases an hour in all, of one verifier, of one key, and what of all is reserved for each verifier; hundredths
-    /// of every second that receipts may take of the device. What is not named keeps its default.
-    #[arg(long, default_value_t = Limits::DEFAULT)]
-    limits: Limits,
+    /// of every second that receipts and repeated releases may take of the device:
+    /// all=100000,verifier=50000,key=20,reserved=1000,commits=66 by default. What is not named is the file's to say.
+    #[arg(long)]
+    limits: Option<Set>,
+    /// The same in a file, `name = number` a line, `#` before remarks. What is not named keeps its default.
+    #[arg(long)]
+    limits_file: Option<PathBuf>,
     /// The directory in which a software token (SoftHSM) keeps its objects. The module may then work on files, there and
     /// nowhere else; without it, it can open nothing after the start.
     #[arg(long)]
@@ -191,6 +195,9 @@ struct Doctor {
     /// The network file, once there is one.
     #[arg(long)]
     network_file: Option<PathBuf>,
+    /// The file of limits, if the vault is started with one.
+    #[arg(long)]
+    limits_file: Option<PathBuf>,
     /// Proves the lockdown on this host, too, and looks at the threads of the vault that runs.
     #[arg(long)]
     prove: bool,
@@ -290,7 +297,8 @@ fn serve(args: Run) -> Result<End, RunError> {
     // Before anything is opened or any thread started: the descriptor is ours, and threads inherit the signal mask.
     let (listener, stop) = (listener()?, stop_signal()?);
     let (data, token, pin_file) = args.place.parts();
-    let Run { network_file, node_uid, limits, token_dir, without_landlock, .. } = args;
+    let Run { network_file, node_uid, limits, limits_file, token_dir, without_landlock, .. } = args;
+    let limits = in_force(limits.as_ref(), limits_file.as_deref())?;
     let landlock = if without_landlock { Landlock::Without } else { Landlock::Required };
     let options = Options { data, token, token_dir, pin_file, network_file, node_uid, limits, landlock };
     run(&options, &listener, &stop, process, room)
@@ -298,7 +306,8 @@ fn serve(args: Run) -> Result<End, RunError> {
 
 fn look(args: Doctor) -> ExitCode {
     let (data, token, pin_file) = args.place.parts();
-    let mut found = doctor(&Patient { data: data.clone(), token, pin_file, network_file: args.network_file });
+    let Doctor { network_file, limits_file, .. } = args;
+    let mut found = doctor(&Patient { data: data.clone(), token, pin_file, network_file, limits_file });
     if args.prove {
         prove::prove(&mut found, &data);
     }

@@ -384,6 +384,56 @@ mod tests {
         assert_eq!(deleted.unwrap(), 2);
     }
 
+    /// Names the store that a process of a test opens, and whether it reads in it until it is killed.
+    const OPENED: &str = "TORUS_TEST_STORE";
+    const READING: &str = "TORUS_TEST_READING";
+
+    #[test]
+    #[ignore = "a process of the test below"]
+    fn another_process_of_a_store() {
+        let store = Store::open(Path::new(&std::env::var_os(OPENED).unwrap())).unwrap();
+        let wait = || {
+            println!("\nopen");
+            std::thread::sleep(std::time::Duration::from_secs(60));
+        };
+        if std::env::var_os(READING).is_none() {
+            return wait();
+        }
+        let read: Result<(), StoreError> = store.read(|view| view.len(store.meta()).map(|_| wait()));
+        read.unwrap();
+    }
+
+    #[test]
+    fn the_place_of_a_reader_that_was_killed_is_free_after_the_next_opening() {
+        use std::io::{BufRead, BufReader};
+        use std::process::{Command, Stdio};
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let closing = store.env.clone().prepare_for_closing();
+        drop(store);
+        closing.wait();
+        let process = |reading: bool| {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--ignored", "--exact", "--nocapture", "store::tests::another_process_of_a_store"]);
+            command.env(OPENED, dir.path()).stdout(Stdio::piped());
+            if reading {
+                command.env(READING, "1");
+            }
+            let mut child = command.spawn().unwrap();
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            assert!(lines.any(|line| line.unwrap() == "open"));
+            child
+        };
+        // The vault, without which the first to open would begin with an empty table; and who reads beside it.
+        let (mut vault, mut reader) = (process(false), process(true));
+        reader.kill().unwrap();
+        reader.wait().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.env.clear_stale_readers().unwrap(), 0, "it was left for somebody else");
+        vault.kill().unwrap();
+        vault.wait().unwrap();
+    }
+
     #[test]
     fn a_full_disk_is_told_by_its_name() {
         for code in FULL {

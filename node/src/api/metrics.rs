@@ -44,6 +44,7 @@ struct StatusGauges {
     assigned: Gauge,
     vault_up: Gauge,
     shares: Gauge,
+    vault_landlock: Gauge,
 }
 
 /// Every code that `Readiness` gives.
@@ -81,6 +82,9 @@ impl Metrics {
         registry.register("batches", batches, status.batches.clone());
         registry.register("keys_assigned", "Keys ever assigned", status.assigned.clone());
         registry.register("vault_up", "1 if the vault answers", status.vault_up.clone());
+        let vault_landlock =
+            "1 if Landlock is in force at the vault, 0 if its operator does without it or it does not answer";
+        registry.register("vault_landlock", vault_landlock, status.vault_landlock.clone());
         registry.register("vault_shares", "Shares that the vault holds", status.shares.clone());
         Self { registry, engine, requests, seconds, refused_connections, connections, landlock, status }
     }
@@ -127,6 +131,7 @@ impl Metrics {
         }
         set(&s.assigned, status.assigned);
         set(&s.vault_up, u64::from(status.vault.is_some()));
+        set(&s.vault_landlock, u64::from(status.vault.as_ref().is_some_and(|vault| vault.landlock)));
         set(&s.shares, status.vault.as_ref().map_or(0, |vault| vault.shares));
 
         let mut text = String::new();

@@ -9,32 +9,39 @@ use super::backend::{BatchStatus, NodeStatus};
 /// Heartbeats that may be missed before the log counts as standing still.
 const MISSED_HEARTBEATS: u64 = 3;
 
-/// One thing that keeps the member from serving.
+/// One thing that keeps the member from serving, or a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// One of `vault`, `hsm`, `silent`, `settling`, `quorum`, `catching-up`, `buffer`, `clock`.
+    /// Of a reason: one of `vault`, `hsm`, `silent`, `settling`, `quorum`, `catching-up`, `buffer`, `clock`.
     pub code: &'static str,
     /// What it means and what to do.
     pub text: String,
 }
 
-/// Everything that keeps the member from serving.
+/// Everything that keeps the member from serving, and what its operator should see beside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
     /// Empty if it serves.
     pub reasons: Vec<Reason>,
+    /// What keeps it from nothing, but is weaker than it should be: `vault-without-landlock`.
+    pub warnings: Vec<Reason>,
 }
 
 impl Readiness {
     /// Judges a status at `now`, in milliseconds since 1970.
     pub fn of(status: &NodeStatus, config: &EpochConfig, now: u64) -> Self {
-        let mut reasons = Vec::new();
+        let (mut reasons, mut warnings) = (Vec::new(), Vec::new());
         let mut add = |code, text: String| reasons.push(Reason { code, text });
         let times = config.committee().times;
 
         match &status.vault {
             None => add("vault", "the vault does not answer: look at its log".to_owned()),
             Some(vault) => {
+                if !vault.landlock {
+                    let text = "vault without Landlock: a hole in the token's module reaches more files; start it \
+                                without --without-landlock on Linux 6.7 or later";
+                    warnings.push(Reason { code: "vault-without-landlock", text: text.to_owned() });
+                }
                 if !vault.device {
                     add("hsm", "the HSM did not answer the vault's last operation: run torus-vault doctor".to_owned());
                 }
@@ -80,7 +87,7 @@ impl Readiness {
             );
             add("clock", text);
         }
-        Self { reasons }
+        Self { reasons, warnings }
     }
 
     /// Whether the member serves.
@@ -90,19 +97,21 @@ impl Readiness {
 
     /// What `/readyz` answers.
     pub fn to_json(&self, status: &NodeStatus, config: &EpochConfig, member: u8) -> Value {
-        let reasons: Vec<Value> =
-            self.reasons.iter().map(|reason| json!({"code": reason.code, "text": reason.text})).collect();
+        let list = |reasons: &[Reason]| -> Vec<Value> {
+            reasons.iter().map(|reason| json!({"code": reason.code, "text": reason.text})).collect()
+        };
         let vault = status.vault.as_ref().map(|vault| {
             json!({
                 "device": vault.device, "clock": vault.clock, "time": vault.time, "height": vault.height,
                 "not_before": vault.not_before, "receipts_from": vault.receipts_from,
-                "shares": vault.shares, "batches": vault.batches,
+                "shares": vault.shares, "batches": vault.batches, "landlock": vault.landlock,
             })
         });
         let batches: Vec<Value> = status.batches.iter().map(batch).collect();
         json!({
             "ready": self.ready(),
-            "reasons": reasons,
+            "reasons": list(&self.reasons),
+            "warnings": list(&self.warnings),
             "member": member,
             "network": config.committee().network.as_str(),
             "epoch": config.committee().epoch,

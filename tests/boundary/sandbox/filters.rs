@@ -1,19 +1,19 @@
 //! The filters that the kernel holds for the running daemons, instruction by instruction.
 
 use torus_policies::Role;
+use torus_policies::held::Held;
 use torus_tests::process::own_uid;
 
 use super::certificates;
 use super::pair::{Daemon, pair};
-use super::trace::Traced;
 
 pub(super) fn compare(daemon: &Daemon, role: Role) {
-    let traced = Traced::seize(daemon.pid());
-    for (position, wanted) in role.filters().into_iter().enumerate() {
-        let found = traced.filter(position);
+    let found = Held::seize(daemon.pid()).unwrap().filters().unwrap();
+    for (position, (found, wanted)) in found.iter().zip(role.filters()).enumerate() {
         assert!(!found.is_empty() && found == wanted, "{role:?}: filter {position} differs from its policy");
     }
-    assert!(traced.filter(role.filters().len()).is_empty(), "{role:?}: a filter more than was compiled");
+    assert_eq!(found.len(), role.filters().len(), "{role:?}: a filter more or less than was compiled");
+    assert!(role.laid_last(&found));
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -35,11 +35,38 @@ fn the_unit_files_keep_the_vault_apart() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/systemd");
     let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
     let (vault, node, socket) = (read("torus-vault.service"), read("torus-node.service"), read("torus-vault.socket"));
-    for line in
-        ["Type=notify", "LoadCredential=pin:", "PrivateNetwork=yes", "RestartPreventExitStatus=3", "User=torus-vault"]
-    {
+    for line in [
+        "Type=notify",
+        "LoadCredential=pin:",
+        // With both, a file that is not there leaves the defaults.
+        "LoadCredential=limits:/etc/torus/limits",
+        "SetCredential=limits:#",
+        "PrivateNetwork=yes",
+        "RestartPreventExitStatus=3",
+        "User=torus-vault",
+    ] {
         assert!(vault.lines().any(|found| found.starts_with(line)), "{line}");
     }
+    assert!(vault.contains(" --limits-file %d/limits\n"));
     assert!(node.contains("\nType=notify\n") && node.contains("\nUser=torus-node\n"));
     assert!(socket.contains("\nSocketUser=torus-node\n") && socket.contains("\nSocketMode=0600\n"));
+}
+
+#[test]
+fn systemd_passes_over_nothing_in_the_unit_files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/systemd").canonicalize().unwrap();
+    // What a unit names need not be installed here; what it says must be read.
+    let verify = |unit: &Path| {
+        let said = Command::new("systemd-analyze").arg("verify").arg(unit).output().expect("make deps-test");
+        String::from_utf8_lossy(&said.stderr).into_owned()
+    };
+    let misread = |said: &str| ["ignoring", "Unknown", "Invalid"].iter().any(|word| said.contains(word));
+    for unit in ["torus-vault.service", "torus-node.service", "torus-vault.socket"] {
+        let said = verify(&root.join(unit));
+        assert!(!misread(&said), "{said}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = dir.path().join("wrong.service");
+    std::fs::write(&wrong, "[Service]\nExecStart=/bin/true\nSetCredential=limits:\n").unwrap();
+    assert!(misread(&verify(&wrong)), "what it does not read it tells");
 }

@@ -119,6 +119,7 @@ fn seeds() -> Vec<Vec<u8>> {
             receipts_from: 4,
             shares: 5,
             batches: 6,
+            landlock: true,
         }),
         Response::Vote(vote.clone()),
         Response::Signature(ready),

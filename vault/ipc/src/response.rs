@@ -74,6 +74,8 @@ pub struct Status {
     pub shares: u64,
     /// Batches under way.
     pub batches: u32,
+    /// Landlock binds the vault to its files; false if its operator does without.
+    pub landlock: bool,
 }
 
 /// Votes that a vault holds for its node, so that no height waits for votes that nobody has any more.
@@ -160,7 +162,7 @@ impl Wire for Hello {
 impl Wire for Status {
     fn write(&self, w: &mut Writer) {
         w.bool(self.device).bool(self.clock).u64(self.time).u64(self.height).u64(self.not_before);
-        w.u64(self.receipts_from).u64(self.shares).u32(self.batches);
+        w.u64(self.receipts_from).u64(self.shares).u32(self.batches).bool(self.landlock);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -173,6 +175,7 @@ impl Wire for Status {
             receipts_from: r.u64()?,
             shares: r.u64()?,
             batches: r.u32()?,
+            landlock: r.bool()?,
         })
     }
 }

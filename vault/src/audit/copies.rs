@@ -137,6 +137,15 @@ pub fn prune(data: &Path, path: &Path, key: PublicKey) -> Result<u64, CopyError>
 }
 
 pub(super) fn prune_in(journal: &Journal, path: &Path, key: PublicKey) -> Result<u64, CopyError> {
+    let below = begin_pruning(journal, path, key, DROPS)?;
+    while journal.write(|change| journal.drop_some(change, DROPS))? {}
+    Ok(below)
+}
+
+/// The first transaction, after which the log begins where the copy's proof ends: whole, whatever becomes of the others.
+/// They remove what it holds no more, and the vault that runs writes between them. What a crash leaves of it the next
+/// pruning removes.
+pub(super) fn begin_pruning(journal: &Journal, path: &Path, key: PublicKey, most: usize) -> Result<u64, CopyError> {
     let found = verify(path, key, None, |_| {})?;
     let (below, link) = (found.proven.count, found.proven.link);
     journal.write(|change| {
@@ -150,11 +159,10 @@ pub(super) fn prune_in(journal: &Journal, path: &Path, key: PublicKey) -> Result
         if below > base {
             journal.begin_at(change, below, link)?;
             // First, so that there is room for the record where all was used up.
-            journal.drop_some(change, DROPS)?;
+            journal.drop_some(change, most)?;
             journal.append(change, Event::Operator(Operator::Pruned { below }))?;
         }
         Ok(())
     })?;
-    while journal.write(|change| journal.drop_some(change, DROPS))? {}
     Ok(below)
 }

@@ -12,7 +12,7 @@ use torus_statement::codec::Wire;
 use torus_statement::state::AuditEntry;
 use torus_statement::{AuditHead, Index, Point, PublicKey, Signature, SignedAuditHead, keccak256, sha256};
 
-use super::copies::{CopyError, export, prune, prune_in, verify};
+use super::copies::{CopyError, begin_pruning, export, prune, prune_in, verify};
 use super::journal::{Journal, Releases};
 use super::seen::{give_up_past, judge};
 use crate::store::{Store, StoreError};
@@ -284,6 +284,56 @@ fn a_copy_is_proven_pruned_by_and_then_only_what_followed_is_left() {
     assert!(matches!(prune(&copied, &other.copy("other"), other.public()), Err(CopyError::Another)));
     let copied = Journal::open(&Store::open(&copied).unwrap()).unwrap();
     assert_eq!(copied.extent().unwrap().base, 0);
+}
+
+#[test]
+fn a_pruning_that_is_cut_short_leaves_a_whole_log_and_the_next_one_removes_the_rest() {
+    let log = Log::new();
+    log.locks(0..50);
+    let signed = log.checkpoint(1);
+    log.locks(50..60);
+    let copy = log.copy("copy");
+    let copied = log.dir.path().join("copied");
+    // What lies in the store, whether the log has it or not, and what the log says that it takes up.
+    let held = || {
+        let store = Store::open(&copied).unwrap();
+        let (mut count, mut bytes) = (0, 0);
+        let all = store.table("audit").unwrap();
+        let read = store.read(|view| {
+            view.each(all, &[], |_, value| {
+                (count, bytes) = (count + 1, bytes + value.len() as u64);
+                Ok::<_, StoreError>(true)
+            })
+        });
+        read.unwrap();
+        (count, bytes, Journal::open(&store).unwrap().extent().unwrap())
+    };
+    let proven = |name: &str| {
+        let out = log.dir.path().join(name);
+        let count = export(&copied, &out).unwrap();
+        let found = verify(&out, log.public(), Some(signed.head.link), |_| {}).unwrap();
+        assert_eq!((found.first, found.next), (50, 50 + count));
+        count
+    };
+    // The process ends after the first transaction, which removes a few records.
+    let journal = Journal::open(&Store::open(&copied).unwrap()).unwrap();
+    assert_eq!(begin_pruning(&journal, &copy, log.public(), 10).unwrap(), 50);
+    drop(journal);
+    let (count, bytes, extent) = held();
+    assert_eq!((extent.base, extent.next, count), (50, 62, 62 - 10));
+    assert_eq!(extent.bytes, bytes, "the room of what is not removed yet is not free");
+    assert_eq!(proven("between"), 12);
+    // And after another; the vault goes on writing.
+    let journal = Journal::open(&Store::open(&copied).unwrap()).unwrap();
+    assert!(journal.write(|change| journal.drop_some(change, 25)).unwrap(), "there is more");
+    journal.write(|change| journal.append(change, lock(99))).unwrap();
+    drop(journal);
+    assert_eq!(proven("later"), 13);
+    assert_eq!(prune(&copied, &copy, log.public()).unwrap(), 50);
+    let (count, bytes, extent) = held();
+    assert_eq!((extent.base, extent.next, count), (50, 63, 13), "one record of one pruning");
+    assert_eq!(extent.bytes, bytes);
+    assert_eq!(proven("after"), 13);
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub struct Health {
     pub shares: AtomicU64,
     /// Batches under way.
     pub batches: AtomicU32,
+    /// Landlock is in force.
+    pub landlock: AtomicBool,
 }
 
 impl Health {
@@ -166,6 +168,7 @@ impl Member {
             receipts_from: if silent { u64::MAX } else { guards.receipts_from.div_ceil(1000) },
             shares: self.health.shares.load(Ordering::Relaxed),
             batches: self.health.batches.load(Ordering::Relaxed),
+            landlock: self.health.landlock.load(Ordering::Relaxed),
         }
     }
 }

@@ -32,10 +32,11 @@ use crate::connection::{OUTGOING, write_all};
 use crate::descriptors::{ListenError, lock};
 use crate::freeze::{self, Operator};
 use crate::keygen::{Keygen, Setup, ShareStore};
+use crate::limits::{self, BadFile, BadLimits, Limits};
 use crate::member::{BadNetwork, Health, Member, check_verifiers};
 use crate::next_keys;
 use crate::owners::Owners;
-use crate::quota::{self, BadLimits, Limits, Quotas};
+use crate::quota::Quotas;
 use crate::randomness::{self, NotSeeded};
 use crate::reveal::Records;
 use crate::server::Server;
@@ -114,6 +115,9 @@ pub enum RunError {
     /// The limits.
     #[error("the limits do not fit the network: {0}")]
     Limits(#[from] BadLimits),
+    /// Their file.
+    #[error(transparent)]
+    LimitsFile(#[from] BadFile),
     /// The socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -195,7 +199,7 @@ pub fn run(
     let place = Place { network, epoch, own, configs, verifiers: file.verifiers };
     let member = open_member(place, (&store, audit, subjects), &boot, common)?;
     let member = Arc::new(member);
-    quota::check(&options.limits, member.verifiers.len())?;
+    limits::check(&options.limits, member.verifiers.len())?;
     tell(&member, &boot);
     crate::info!("limits: {}", options.limits);
     let operator = Operator::listen(&options.data, stop.try_clone()?)?;
@@ -205,6 +209,7 @@ pub fn run(
     let mut locked = process.confine(role, &access, options.landlock)?.filter()?;
     crate::info!("locked down: {}", locked.report());
     crate::info!("secrets lie in {level}: {} KiB for key generation", generation.capacity() >> 10);
+    member.health.landlock.store(!locked.without_landlock(), Ordering::Relaxed);
     if locked.without_landlock() {
         crate::alarm!(
             "running without Landlock, as --without-landlock says: a hole in the token's module reaches more files"

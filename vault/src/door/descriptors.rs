@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Instant;
 
 /// The first descriptor that a launcher passes: the listening socket.
 pub const SOCKET: RawFd = 3;
@@ -108,13 +109,27 @@ pub fn stop_signal() -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// The system refuses.
-#[allow(unsafe_code)]
 pub fn either(first: &impl AsRawFd, second: &impl AsRawFd) -> io::Result<(bool, bool)> {
+    wait(first, second, None)
+}
+
+/// As [`either`], until a moment: neither can be read then.
+///
+/// # Errors
+/// The system refuses.
+pub fn either_until(first: &impl AsRawFd, second: &impl AsRawFd, end: Instant) -> io::Result<(bool, bool)> {
+    wait(first, second, Some(end))
+}
+
+#[allow(unsafe_code)]
+fn wait(first: &impl AsRawFd, second: &impl AsRawFd, end: Option<Instant>) -> io::Result<(bool, bool)> {
     let entry = |fd: RawFd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     let mut entries = [entry(first.as_raw_fd()), entry(second.as_raw_fd())];
     loop {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000));
+        let millis = left.map_or(-1, |left| libc::c_int::try_from(left).unwrap_or(libc::c_int::MAX));
         // SAFETY: the array has two entries and lives through the call.
-        let ready = unsafe { libc::poll(entries.as_mut_ptr(), 2, -1) };
+        let ready = unsafe { libc::poll(entries.as_mut_ptr(), 2, millis) };
         if ready >= 0 {
             let [first, second] = entries.map(|entry| entry.revents != 0);
             return Ok((first, second));

@@ -19,7 +19,7 @@ mod sessions;
 mod shares;
 mod tasks;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod todo;
 mod tools;
 mod work;

@@ -1,7 +1,9 @@
-//! The device's time that receipts may take: a hard cap on commits that follows the device, whatever its speed.
+//! The device's time that users may take without a quota: a hard cap that follows the device, whatever its speed.
 //!
-//! Anybody may ask for a commitment, and each costs the device a signature; votes need the same device. So receipts get
-//! a part of every second and no more: on a slow HSM that is few commits, on a fast one many.
+//! Anybody may ask for a commitment, and each costs the device a signature; whoever got a share may ask for it again,
+//! which no quota counts, and each time costs as much as the first; votes need the same device. So receipts and repeated
+//! releases get a part of every second together and no more: on a slow HSM that is few, on a fast one many. A first
+//! release is the quotas' to bound, and takes none of it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,12 +34,12 @@ impl Budget {
         }
     }
 
-    /// Whether there is time for another receipt.
+    /// Whether there is time for another receipt, or release that was made before.
     pub fn open(&self) -> bool {
         self.change(Instant::now(), 0) > 0
     }
 
-    /// A receipt took this long.
+    /// It took this long.
     pub fn spend(&self, took: Duration) {
         self.change(Instant::now(), i64::try_from(took.as_nanos()).unwrap_or(i64::MAX));
     }

@@ -4,6 +4,7 @@
 pub mod budget;
 pub mod commit;
 pub mod ecies;
+pub mod limits;
 pub mod owners;
 pub mod quota;
 pub mod reveal;

@@ -5,32 +5,15 @@
 //! not yet sixty minutes ago. Of the quota in all, every verifier has a part of its own, so that one that is flooded
 //! starves no other. A login that counted once does not count again; who asks whether there is room uses none of it up.
 
-use std::fmt;
-use std::str::FromStr;
-
 use torus_statement::Hash;
 use torus_statement::dkg::KeyIndex;
 
+use crate::limits::Limits;
 use crate::store::{Change, Store, StoreError, Table, View};
 
 const HOUR: u64 = 3_600_000;
 /// Most counts of hours that are over that one transaction drops.
 const DROPS: usize = 64;
-
-/// The quotas and the cap on commits, as the operator sets them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Releases an hour in all.
-    pub all: u32,
-    /// Releases an hour of one verifier.
-    pub verifier: u32,
-    /// Releases an hour of one key.
-    pub key: u32,
-    /// Of `all`, what is kept for each verifier.
-    pub reserved: u32,
-    /// Hundredths of a second that signatures of receipts may take of every second of the device.
-    pub commits: u32,
-}
 
 /// A release as the quotas see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,59 +33,6 @@ pub struct Quotas {
     limits: Limits,
     /// What is left of `all` when every verifier has its own part.
     common: u32,
-}
-
-/// Limits that contradict themselves.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadLimits {
-    /// A word of the text.
-    #[error("`{0}`: limits are name=number with commas between; names are all, verifier, key, reserved, commits")]
-    Word(String),
-    /// The parts of the verifiers do not fit.
-    #[error("{verifiers} verifiers with {reserved} releases reserved for each are more than {all} in all")]
-    Reserved {
-        /// How many verifiers there are.
-        verifiers: usize,
-        /// The part of each.
-        reserved: u32,
-        /// The quota in all.
-        all: u32,
-    },
-}
-
-impl Limits {
-    /// For a network of up to a million logins a day.
-    pub const DEFAULT: Self = Self { all: 100_000, verifier: 50_000, key: 60, reserved: 1_000, commits: 66 };
-}
-
-impl FromStr for Limits {
-    type Err = BadLimits;
-
-    /// The default with what the text changes: `all=1000,key=5`.
-    fn from_str(text: &str) -> Result<Self, BadLimits> {
-        let mut limits = Self::DEFAULT;
-        for word in text.split(',') {
-            let bad = || BadLimits::Word(word.to_owned());
-            let (name, number) = word.split_once('=').ok_or_else(bad)?;
-            let number = number.parse().map_err(|_| bad())?;
-            match name {
-                "all" => limits.all = number,
-                "verifier" => limits.verifier = number,
-                "key" => limits.key = number,
-                "reserved" => limits.reserved = number,
-                "commits" => limits.commits = number,
-                _ => return Err(bad()),
-            }
-        }
-        Ok(limits)
-    }
-}
-
-impl fmt::Display for Limits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { all, verifier, key, reserved, commits } = self;
-        write!(f, "all={all},verifier={verifier},key={key},reserved={reserved},commits={commits}")
-    }
 }
 
 /// What is counted apart. The byte is the place in the table.
@@ -206,16 +136,6 @@ impl Quotas {
     }
 }
 
-/// Refuses limits under which the verifiers' parts are more than the whole.
-///
-/// # Errors
-/// [`BadLimits::Reserved`].
-pub fn check(limits: &Limits, verifiers: usize) -> Result<(), BadLimits> {
-    let (reserved, all) = (limits.reserved, limits.all);
-    let fits = u64::from(reserved).saturating_mul(verifiers as u64) <= u64::from(all);
-    if fits { Ok(()) } else { Err(BadLimits::Reserved { verifiers, reserved, all }) }
-}
-
 fn number(bytes: Option<&[u8]>) -> Result<u32, StoreError> {
     bytes.map_or(Ok(0), |bytes| bytes.try_into().map(u32::from_be_bytes).map_err(|_| StoreError::Damaged("quotas")))
 }
@@ -299,17 +219,6 @@ mod tests {
         }
         let left = vault.store.write(|change| change.len(vault.quotas.counts)).unwrap();
         assert!(left <= 6, "{left} counts are left");
-    }
-
-    #[test]
-    fn limits_are_read_as_they_are_written_and_nonsense_is_told() {
-        assert_eq!("all=5,key=2".parse(), Ok(Limits { all: 5, key: 2, ..Limits::DEFAULT }));
-        assert_eq!(FEW.to_string().parse(), Ok(FEW));
-        for bad in ["", "all", "all=", "all=-1", "some=1", "all=1,,key=2", "all=99999999999"] {
-            assert!(bad.parse::<Limits>().is_err(), "{bad}");
-        }
-        assert_eq!(check(&FEW, 5), Ok(()));
-        assert_eq!(check(&FEW, 6), Err(BadLimits::Reserved { verifiers: 6, reserved: 2, all: 10 }));
     }
 
     proptest! {

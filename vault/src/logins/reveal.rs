@@ -5,6 +5,8 @@
 //! try again. But a token that was shown is known to whoever carried it, so one that will count later keeps its commitment
 //! for as long.
 
+use std::time::Instant;
+
 use rand_core::{CryptoRng, RngCore};
 use torus_audit::Event;
 use torus_hsm::Device;
@@ -17,6 +19,7 @@ use torus_statement::state::key;
 use torus_statement::{Hash, Point, keccak256, sha256};
 
 use crate::audit::Releases;
+use crate::budget::Budget;
 use crate::clock::Now;
 use crate::commit::{Commits, Held};
 use crate::ecies;
@@ -55,16 +58,19 @@ pub struct Opened {
     token: Hash,
     share: Secret<32>,
     session_seconds: u32,
+    /// The login was shown before: no quota bounds how often, so the device's time for it does.
+    again: bool,
 }
 
 /// A share whose release is on record, once the transaction that it comes from is durable.
 pub struct Recorded(Opened);
 
 /// Decides on a reveal and, if all conditions hold, opens the share. It writes only to keep the commitment of a post-dated
-/// token for longer.
+/// token for longer. A login that got its share, or came in this group already (`shown`), waits where the device's time for
+/// users is used up.
 ///
 /// # Errors
-/// The first condition that does not hold, or device or store fails.
+/// The first condition that does not hold, or device or store fails; [`Deny::Busy`].
 pub fn open(
     member: &Member,
     records: &Records,
@@ -72,6 +78,7 @@ pub fn open(
     device: &mut dyn Device,
     (proof, header): (&LoginProof, &Certified),
     now: &Now,
+    (budget, shown): (&Budget, bool),
 ) -> Result<Opened, Deny> {
     let token = keccak256(proof.token.as_bytes());
     let known = known(member, records, proof, &token, now)?;
@@ -102,9 +109,18 @@ pub fn open(
         remember(member, records, held, issued_at)?;
     }
     let grant = decided.map_err(refusal)?;
+    let again = shown || known.held.is_some_and(|held| held.released.is_some());
+    if again && !budget.open() {
+        return Err(Deny::Busy);
+    }
     let mut share = Secret::zeros(member.pool).map_err(busy)?;
-    shares.open(&member.config, grant.index, &grant.share, device, share.as_mut_bytes())?;
-    Ok(Opened { grant, token, share, session_seconds: proof.session_seconds.min(MAX_SESSION) })
+    let began = Instant::now();
+    let opened = shares.open(&member.config, grant.index, &grant.share, device, share.as_mut_bytes());
+    if again {
+        budget.spend(began.elapsed());
+    }
+    opened?;
+    Ok(Opened { grant, token, share, session_seconds: proof.session_seconds.min(MAX_SESSION), again })
 }
 
 impl Opened {
@@ -156,12 +172,26 @@ impl Recorded {
         member: &Member,
         device: &mut dyn Device,
         rng: &mut (impl CryptoRng + RngCore),
+        budget: &Budget,
     ) -> Result<ReleasedShare, Deny> {
-        let Self(Opened { grant, share, session_seconds, .. }) = self;
+        let Self(Opened { grant, share, session_seconds, again, .. }) = self;
         let sealed = ecies::seal(rng, &grant.temporary, share.as_bytes(), member.pool)?;
         drop(share);
-        let session = session(member, device, rng, &grant, session_seconds)?;
+        let began = Instant::now();
+        let session = session(member, device, rng, &grant, session_seconds);
+        if again {
+            budget.spend(began.elapsed());
+        }
+        let session = session?;
         Ok(ReleasedShare { key: grant.index, public: grant.entry.public, share: sealed, session })
+    }
+}
+
+#[cfg(test)]
+impl Recorded {
+    /// As if a decision had granted it, and a transaction kept it.
+    pub(crate) fn granted(grant: Grant, share: Secret<32>) -> Self {
+        Self(Opened { grant, token: [0; 32], share, session_seconds: 60, again: false })
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Users {
     pub records: Records,
     /// The shares.
     pub shares: ShareStore,
-    /// The device's time that receipts may take; of all workers together.
+    /// The device's time that receipts and repeated releases may take; of all workers together.
     pub budget: Arc<Budget>,
 }
 
@@ -83,7 +83,11 @@ impl Users {
     fn decide(&mut self, group: Group) {
         let moment = self.member.serves().and_then(|()| self.member.keeper.now(self.member.chain.stand().time));
         let written = moment.and_then(|now| {
-            let opened = group.reveals.iter().map(|(proof, header, _)| self.open(proof, header.as_ref(), &now));
+            let mut shown = BTreeSet::new();
+            let opened = group.reveals.iter().map(|(proof, header, _)| {
+                let again = !shown.insert(keccak256(proof.token.as_bytes()));
+                self.open(proof, header.as_ref(), &now, again)
+            });
             let opened = opened.collect();
             self.write(&group.asks, opened, &now)
         });
@@ -109,9 +113,16 @@ impl Users {
         }
     }
 
-    fn open(&mut self, proof: &LoginProof, header: Result<&Certified, &Deny>, now: &Now) -> Result<Opened, Deny> {
+    fn open(
+        &mut self,
+        proof: &LoginProof,
+        header: Result<&Certified, &Deny>,
+        now: &Now,
+        shown: bool,
+    ) -> Result<Opened, Deny> {
         let header = header.map_err(|deny| *deny)?;
-        reveal::open(&self.member, &self.records, &self.shares, self.device.as_mut(), (proof, header), now)
+        let (device, budget) = (self.device.as_mut(), self.budget.as_ref());
+        reveal::open(&self.member, &self.records, &self.shares, device, (proof, header), now, (budget, shown))
     }
 
     /// Writes the group's commitments, releases and refusals in one transaction. What comes back is durable.
@@ -166,9 +177,12 @@ impl Users {
 
     fn let_out(&mut self, released: Recorded) -> Result<Response, Deny> {
         self.member.serves()?;
-        let share = released.let_out(&self.member, self.device.as_mut(), &mut self.rng)?;
+        let share = released.let_out(&self.member, self.device.as_mut(), &mut self.rng, &self.budget)?;
         // Which key it was is on record for whoever holds the log's key, and in no other file.
         crate::info!("released a share");
         Ok(Response::Share(Box::new(share)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,9 @@ use crate::audit::{Extent, Journal, seen};
 use crate::boot::{self, Standing};
 use crate::clock;
 use crate::configs::{self, Configs};
+use crate::findings::Findings;
+use crate::freeze::{OperatorError, landlock};
+use crate::limits;
 use crate::run::{NETWORK, RunError, open_device, own_place, read_network};
 use crate::store::{Store, StoreError};
 use crate::strongroom;
@@ -38,25 +41,8 @@ pub struct Patient {
     pub pin_file: PathBuf,
     /// The network file, once there is one.
     pub network_file: Option<PathBuf>,
-}
-
-/// One line.
-pub struct Line {
-    /// Words joined by hyphens.
-    pub name: String,
-    /// What was found.
-    pub verdict: Verdict,
-    /// In words.
-    pub detail: String,
-    /// What to do; empty if nothing.
-    pub advice: &'static str,
-}
-
-/// Everything that was found.
-#[derive(Default)]
-pub struct Findings {
-    /// In the order of the checks.
-    pub lines: Vec<Line>,
+    /// The file of limits, if there is one.
+    pub limits_file: Option<PathBuf>,
 }
 
 /// Looks at token, store, network file, clock, memory and disk. Later checks are left out if they have nothing to go by.
@@ -99,6 +85,10 @@ pub fn doctor(patient: &Patient) -> Findings {
         }
         Err(error) => found.fail("store", &error, "run `torus-vault init`, or restore the directory"),
     }
+    if let Some(path) = &patient.limits_file {
+        found.limits(path, network);
+    }
+    found.running(&patient.data);
     found.memory();
     found.disk(&patient.data);
     found
@@ -117,41 +107,6 @@ fn place(store: &Store, path: &Path, approved: &Hash, device: &mut dyn Device) -
 }
 
 impl Findings {
-    /// Whether nothing failed.
-    pub fn healthy(&self) -> bool {
-        self.lines.iter().all(|line| line.verdict != Verdict::Fail)
-    }
-
-    /// For people.
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        for line in &self.lines {
-            text += &format!("{}  {:<34} {}\n", word(line.verdict), line.name, line.detail);
-            if !line.advice.is_empty() {
-                text += &format!("      {:<34} -> {}\n", "", line.advice);
-            }
-        }
-        text
-    }
-
-    /// For programs: `{"healthy":…,"checks":[{"name","verdict","detail","advice"}]}`.
-    pub fn json(&self) -> String {
-        let checks: Vec<String> = self
-            .lines
-            .iter()
-            .map(|line| {
-                format!(
-                    r#"{{"name":{},"verdict":"{}","detail":{},"advice":{}}}"#,
-                    quoted(&line.name),
-                    word(line.verdict),
-                    quoted(&line.detail),
-                    quoted(line.advice)
-                )
-            })
-            .collect();
-        format!("{{\"healthy\":{},\"checks\":[{}]}}\n", self.healthy(), checks.join(","))
-    }
-
     fn token(&mut self, patient: &Patient) -> Option<Token> {
         let pin = match Pin::from_file(&patient.pin_file) {
             Ok(pin) => pin,
@@ -311,6 +266,39 @@ impl Findings {
         }
     }
 
+    /// The limits that the vault would start with, against the network's verifiers where there is a network.
+    fn limits(&mut self, path: &Path, network: Option<(&Path, Hash)>) {
+        let limits = match limits::in_force(None, Some(path)) {
+            Ok(limits) => limits,
+            Err(error) => return self.fail("limits", &error, "the vault does not start with this file"),
+        };
+        let network = network.and_then(|(path, approved)| read_network(path, &approved).ok());
+        match network.map_or(Ok(()), |file| limits::check(&limits, file.verifiers.len())) {
+            Ok(()) => self.pass("limits", limits.to_string()),
+            Err(error) => self.fail("limits", &error, "the vault does not start: raise `all`, or lower `reserved`"),
+        }
+    }
+
+    /// What the vault that runs says of itself, if one does and hears this user.
+    fn running(&mut self, data: &Path) {
+        match landlock(data) {
+            Ok(true) => self.pass("landlock", "the vault that runs is under it".to_owned()),
+            Ok(false) => self.add(
+                "landlock",
+                Verdict::Warn,
+                "the vault that runs is without Landlock".to_owned(),
+                "a hole in the token's module reaches more files: start it without --without-landlock on Linux 6.7 or later",
+            ),
+            Err(OperatorError::Absent { .. }) => {}
+            Err(error) => self.add(
+                "landlock",
+                Verdict::Warn,
+                format!("not known of the vault that runs: {error}"),
+                "look as the vault's user, and at its log",
+            ),
+        }
+    }
+
     fn memory(&mut self) {
         match strongroom::try_least() {
             Ok(Level::Secret) => self.pass("memory", "secrets lie in the kernel's secret memory".to_owned()),
@@ -335,18 +323,6 @@ impl Findings {
             ),
             Err(error) => self.fail("disk", &error, "the data directory cannot be looked at"),
         }
-    }
-
-    pub(super) fn pass(&mut self, name: &str, detail: String) {
-        self.add(name, Verdict::Pass, detail, "");
-    }
-
-    fn fail(&mut self, name: &str, error: &dyn std::fmt::Display, advice: &'static str) {
-        self.add(name, Verdict::Fail, error.to_string(), advice);
-    }
-
-    pub(super) fn add(&mut self, name: &str, verdict: Verdict, detail: String, advice: &'static str) {
-        self.lines.push(Line { name: name.to_owned(), verdict, detail, advice });
     }
 }
 
@@ -377,45 +353,4 @@ fn audited(store: &Store) -> Result<Audited, StoreError> {
         return Err(StoreError::Damaged("the audit log"));
     }
     Ok(Audited { filled: journal.filled(&extent), extent, newest, certified: seen::certified_entry(store)? })
-}
-
-const fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "pass",
-        Verdict::Warn => "warn",
-        Verdict::Fail => "FAIL",
-    }
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => out += "\\\"",
-            '\\' => out += "\\\\",
-            c if c.is_control() => out += &format!("\\u{:04x}", u32::from(c)),
-            c => out.push(c),
-        }
-    }
-    out + "\""
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn findings_are_json_whatever_a_token_says() {
-        assert_eq!(quoted("a\"b\\c\nd"), r#""a\"b\\c\u000ad""#);
-        let mut found = Findings::default();
-        found.pass("a", "x".to_owned());
-        assert!(found.healthy());
-        found.add("b", Verdict::Fail, "y".to_owned(), "do z");
-        let expected = concat!(
-            r#"{"healthy":false,"checks":[{"name":"a","verdict":"pass","detail":"x","advice":""},"#,
-            r#"{"name":"b","verdict":"FAIL","detail":"y","advice":"do z"}]}"#,
-            "\n"
-        );
-        assert_eq!(found.json(), expected);
-    }
 }

@@ -1,16 +1,17 @@
 //! The operator's own socket: stops and resumes the vault while it runs, whatever its node does.
 //!
 //! It lies in the vault's directory, which only the vault's user may enter, and takes connections of that user (or root)
-//! only. A word is one line: `freeze REASON`, `unfreeze`, `approve HASH` (`approve.rs`). A frozen vault signs no receipt and releases nothing,
-//! durably, over restarts too; it still votes and generates keys, which give nothing away. What a contradiction stopped
-//! is not resumed here.
+//! only. A word is one line: `freeze REASON`, `unfreeze`, `approve HASH` (`approve.rs`), or the question `landlock`. A
+//! frozen vault signs no receipt and releases nothing, durably, over restarts too; it still votes and generates keys, which
+//! give nothing away. What a contradiction stopped is not resumed here.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use torus_audit::{Event, Operator as Act};
 use torus_statement::Hash;
@@ -19,7 +20,7 @@ use torus_statement::receipt::{hex, unhex};
 use crate::advance::bounded;
 use crate::audit::Journal;
 use crate::configs;
-use crate::descriptors::{either, own_uid, peer_pid, peer_uid};
+use crate::descriptors::{either, either_until, own_uid, peer_pid, peer_uid};
 use crate::member::Member;
 use crate::store::{Store, StoreError};
 
@@ -28,6 +29,11 @@ const HELD: &[u8] = b"held";
 /// Most bytes of a line.
 const LINE: usize = 512;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a whole line may take. Lines come one after another, so that some connections which say nothing leave the next
+/// one its answer in time.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// Asks whether Landlock is in force.
+const LANDLOCK: &str = "landlock";
 
 /// What the operator says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,12 +90,28 @@ impl Word {
 /// # Errors
 /// It does not run, or refuses.
 pub fn say(data: &Path, word: &Word) -> Result<String, OperatorError> {
+    exchange(data, &word.line())
+}
+
+/// Whether Landlock binds the vault that runs on `data`.
+///
+/// # Errors
+/// None runs, or it does not say.
+pub fn landlock(data: &Path) -> Result<bool, OperatorError> {
+    match exchange(data, &format!("{LANDLOCK}\n"))?.as_str() {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        other => Err(OperatorError::Refused(other.to_owned())),
+    }
+}
+
+fn exchange(data: &Path, line: &str) -> Result<String, OperatorError> {
     let path = data.join(NAME);
     let mut stream = UnixStream::connect(&path).map_err(|source| OperatorError::Absent { path, source })?;
     let mut answer = String::new();
     let spoken = stream
         .set_read_timeout(Some(PATIENCE))
-        .and_then(|()| stream.write_all(word.line().as_bytes()))
+        .and_then(|()| stream.write_all(line.as_bytes()))
         .and_then(|()| stream.take(LINE as u64).read_to_string(&mut answer));
     spoken.map_err(OperatorError::Silent)?;
     match answer.trim_end().split_once(' ') {
@@ -157,21 +179,33 @@ impl Operator {
             crate::warning!("a connection of uid {uid} to the operator's socket was refused");
             return Ok(());
         }
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        let end = Instant::now() + DEADLINE;
         let mut line = Vec::new();
         while !line.ends_with(b"\n") && line.len() < LINE {
             let mut more = [0; LINE];
-            if let (true, _) = either(&self.stop, &stream)? {
-                return Ok(());
+            match either_until(&self.stop, &stream, end)? {
+                (true, _) => return Ok(()),
+                (_, false) => return Err(io::Error::new(io::ErrorKind::TimedOut, "no whole line came in time")),
+                (_, true) => {}
             }
             match stream.read(&mut more)? {
                 0 => break,
                 len => line.extend_from_slice(more.get(..len).unwrap_or_default()),
             }
         }
+        // Who only looks whether there is a vault.
+        if line.is_empty() {
+            return Ok(());
+        }
         let line = String::from_utf8_lossy(&line);
-        let answer = match line.strip_suffix('\n').and_then(Word::parse) {
-            None => "no such word: freeze REASON, unfreeze, approve HASH\n".to_owned(),
+        let said = line.strip_suffix('\n');
+        let answer = match said.and_then(Word::parse) {
+            None if said == Some(LANDLOCK) => {
+                let in_force = member.health.landlock.load(Ordering::Relaxed);
+                format!("ok {}\n", if in_force { "yes" } else { "no" })
+            }
+            None => "no such word: freeze REASON, unfreeze, approve HASH, landlock\n".to_owned(),
             Some(word) => match member.obey(&word) {
                 Ok(text) => format!("ok {text}\n"),
                 Err(error) => format!("it cannot be kept: {error}\n"),

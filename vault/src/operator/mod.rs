@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod approve;
 pub mod doctor;
+pub mod findings;
 pub mod freeze;
 pub mod init;
 pub mod prove;

@@ -1,18 +1,21 @@
 //! `torus-vault doctor --prove`: what of the boundary an operator can prove on his own host.
 //!
 //! That this build's lockdown holds on this kernel, by processes that lock themselves down as a vault does and then make
-//! the calls of an intruder; and, of the vault that runs, what the system says about each of its threads.
+//! the calls of an intruder; of the vault that runs, what the system says about each of its threads; and, for root, that
+//! the filters which the kernel holds for each are those that were compiled, instruction by instruction.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use torus_hsm::Verdict;
 use torus_policies::attempt::{ATTEMPTS, Attempt, End, ROLES};
-use torus_policies::{Role, User};
+use torus_policies::held::Held;
+use torus_policies::{Instruction, Role, User};
 
-use super::doctor::Findings;
+use super::findings::Findings;
 use crate::descriptors::own_uid;
 use crate::freeze::running;
 
@@ -27,7 +30,10 @@ pub fn prove(found: &mut Findings, data: &Path) {
         Err(error) => found.add("lockdown", Verdict::Fail, error.to_string(), "the own program is not found"),
     }
     match running(data) {
-        Some(pid) => threads(found, pid),
+        Some(pid) => {
+            threads(found, pid);
+            filters(found, pid);
+        }
         None => {
             found.add("threads", Verdict::Warn, "no vault runs on this directory".to_owned(), "start it, and ask again")
         }
@@ -118,6 +124,59 @@ fn threads(found: &mut Findings, pid: u32) {
     }
 }
 
+/// Whether the kernel enforces on every thread of the running vault what this build compiled.
+fn filters(found: &mut Findings, pid: u32) {
+    match held(pid).map(|threads| compared(&threads)) {
+        Ok(Ok((role, count))) => {
+            let detail = format!(
+                "process {pid}: {count} threads under those of {}, instruction by instruction",
+                role.filter_name()
+            );
+            found.pass("filters", detail);
+        }
+        Ok(Err(wrong)) => {
+            let advice =
+                "another build than this program? Then ask that one. Else stop the vault: its filters are not its own";
+            found.add("filters", Verdict::Fail, format!("process {pid}: {wrong}"), advice);
+        }
+        Err(error) => {
+            let advice =
+                "only root may, on a host (a container's root is under a filter itself): nothing is proven or amiss";
+            let detail = format!("not compared with the policy: the kernel does not let them be read ({error})");
+            found.add("filters", Verdict::Warn, detail, advice);
+        }
+    }
+}
+
+/// The filters of every thread of a process.
+fn held(pid: u32) -> io::Result<Vec<Vec<Vec<Instruction>>>> {
+    let mut threads = Vec::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let thread = task?.file_name().to_string_lossy().parse().map_err(|_| io::ErrorKind::InvalidData)?;
+        match Held::seize(thread) {
+            Ok(held) => threads.push(held.filters()?),
+            // It has ended since.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(threads)
+}
+
+/// The role under whose filters all threads are, and how many threads that is; or what is wrong.
+fn compared(threads: &[Vec<Vec<Instruction>>]) -> Result<(Role, usize), String> {
+    let under = |role: Role| threads.iter().filter(|filters| role.laid_last(filters)).count();
+    let (role, count) =
+        ROLES.into_iter().map(|role| (role, under(role))).max_by_key(|(_, count)| *count).ok_or("no role")?;
+    match threads.len().saturating_sub(count) {
+        _ if threads.is_empty() => Err("it has no threads any more".to_owned()),
+        0 => Ok((role, count)),
+        other => {
+            Err(format!("{other} of {} threads are under other filters than {}", threads.len(), role.filter_name()))
+        }
+    }
+}
+
 /// What a thread has that it must not have. The launcher may have laid filters of its own below the two.
 fn unlocked(status: &str) -> Vec<String> {
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map_or("", str::trim);
@@ -140,6 +199,20 @@ fn unlocked(status: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_under_other_filters_than_the_rest_is_noticed() {
+        let own = |role: Role| role.filters().map(<[Instruction]>::to_vec).to_vec();
+        let (core, soft) = (own(Role::VaultCore), own(Role::VaultSoftHsm));
+        let said = |threads: &[&Vec<Vec<Instruction>>]| {
+            compared(&threads.iter().map(|filters| (*filters).clone()).collect::<Vec<_>>())
+        };
+        assert_eq!(said(&[&core, &core]), Ok((Role::VaultCore, 2)));
+        assert_eq!(said(&[&soft, &soft, &soft]), Ok((Role::VaultSoftHsm, 3)));
+        assert!(said(&[&soft, &soft, &core]).unwrap_err().starts_with("1 of 3 threads"));
+        assert!(said(&[&own(Role::Node), &own(Role::Node)]).unwrap_err().starts_with("2 of 2 threads"));
+        assert!(said(&[&core, &Vec::new()]).is_err() && said(&[]).is_err());
+    }
 
     #[test]
     fn a_thread_without_a_filter_is_noticed() {

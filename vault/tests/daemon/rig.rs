@@ -25,7 +25,7 @@ const MODULES: [&str; 3] = [
 ];
 
 /// A user and group that nobody else is: numbers that systemd's list of ranges leaves unused.
-const SERVANT: u32 = 61_000;
+pub(crate) const SERVANT: u32 = 61_000;
 
 /// One member's directories and files.
 pub(crate) struct Rig {
@@ -247,10 +247,20 @@ impl Running {
         self
     }
 
-    /// SIGTERM; the vault must end by itself with code 0.
-    pub(crate) fn stop(mut self) {
+    /// SIGTERM.
+    pub(crate) fn tell_to_stop(&self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn lives(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// SIGTERM; the vault must end by itself with code 0.
+    pub(crate) fn stop(mut self) {
+        self.tell_to_stop();
         let status = self.child.wait().unwrap();
         assert_eq!(status.code(), Some(0), "{}", self.log());
     }

@@ -1,6 +1,8 @@
 //! The ceremony, and stores and tokens that contradict each other.
 
+use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
 use torus_audit::{Event, Operator};
 use torus_ipc::{Deny, Request, Response, VoteRequest};
@@ -14,7 +16,7 @@ use torus_statement::vote::{Step, Vote};
 use crate::audit::{events, export};
 use crate::commits::{ask, receipt, status};
 use crate::network::Network;
-use crate::rig::{Rig, VAULT};
+use crate::rig::{Rig, SERVANT, VAULT, own_uid, until};
 
 fn prevote(height: u64) -> Request {
     let vote = Vote { step: Step::Prevote, height, round: 0, block: Some([1; 32]) };
@@ -203,6 +205,30 @@ fn an_own_vote_that_is_not_on_record_stops_the_vault() {
 }
 
 #[test]
+fn a_node_that_does_not_read_its_last_answers_does_not_spoil_a_clean_stop() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let mut vault = rig.start(&network.file.hash(), None);
+    let (mut node, _) = vault.node();
+    // More than its socket holds and less than closes its connection: the vault's writer waits for the node.
+    for _ in 0..900 {
+        node.send(&Request::Status);
+    }
+    // Its last request is read: the vault has answered all of them.
+    std::thread::sleep(Duration::from_millis(500));
+    vault.tell_to_stop();
+    until(Duration::from_secs(5), || vault.log().contains("stopped cleanly").then_some(()));
+    assert!(vault.lives(), "its writer does not wait for the node: this test would show nothing");
+    // A supervisor whose patience is over, and the next start.
+    vault.kill();
+    let vault = rig.start(&network.file.hash(), None);
+    let (mut node, _) = vault.node();
+    assert!(status(&mut node).receipts_from <= crate::network::now() / 1000);
+    assert!(!vault.log().contains("was not clean"), "{}", vault.log());
+    vault.stop();
+}
+
+#[test]
 fn the_doctor_proves_the_lockdown_on_this_host_and_looks_at_the_vault_that_runs() {
     let (rig, own) = Rig::made();
     let network = Network::found(&rig, own);
@@ -217,6 +243,21 @@ fn the_doctor_proves_the_lockdown_on_this_host_and_looks_at_the_vault_that_runs(
     for name in ["lockdown-vault-core", "lockdown-vault-softhsm", "threads"] {
         assert!(line(&text, name).is_some_and(|line| line.starts_with("pass")), "{name}: {text}");
     }
+    // Only root may read the filters of another process; who is not is told that it was not done.
+    let filters = line(&text, "  filters ").unwrap();
+    if own_uid() == 0 {
+        let under = "threads under those of vault-softhsm, instruction by instruction";
+        assert!(filters.starts_with("pass") && filters.contains(under), "{filters}");
+        let asked = rig.command("doctor").arg("--prove").uid(SERVANT).gid(SERVANT).output().unwrap();
+        let text = String::from_utf8_lossy(&asked.stdout).into_owned();
+        let filters = line(&text, "  filters ").unwrap();
+        assert!(asked.status.success() && filters.starts_with("warn  filters "), "{text}");
+        assert!(filters.contains("not compared with the policy"), "{filters}");
+    } else {
+        assert!(filters.starts_with("warn") && filters.contains("not compared with the policy"), "{filters}");
+    }
+    // Whose threads were held goes on.
+    drop(vault.node());
     vault.stop();
     let (_, text) = prove();
     assert!(line(&text, "threads").is_some_and(|line| line.starts_with("warn")), "{text}");
@@ -241,4 +282,33 @@ fn a_second_vault_on_one_store_does_not_start_and_a_store_is_accepted_only_while
     // What was accepted holds over the next start, which begins with its guards.
     let vault = rig.start(&network.file.hash(), None);
     assert!(status(&mut vault.node().0).receipts_from > crate::network::now() / 1000);
+}
+
+#[test]
+fn limits_come_from_a_file_under_what_the_flag_says_and_a_wrong_file_stops_the_start_and_is_told_by_the_doctor() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let (limits, file) = (rig.path("limits"), rig.path("network.torus"));
+    let path = limits.to_str().unwrap();
+    let doctor = || {
+        let found = rig.command("doctor").args(["--limits-file", path, "--network-file"]).arg(&file).output().unwrap();
+        let text = String::from_utf8_lossy(&found.stdout).into_owned();
+        (found.status.success(), text.lines().find(|line| line.contains("  limits ")).unwrap_or_default().to_owned())
+    };
+    std::fs::write(&limits, "# this year's\nall = 5000\nkey = 7\n").unwrap();
+    let vault = rig.start_with(&["--limits-file", path, "--limits", "key=9"], &network.file.hash()).served();
+    assert!(vault.log().contains("limits: all=5000,verifier=50000,key=9,reserved=1000,commits=66"), "{}", vault.log());
+    let (healthy, line) = doctor();
+    assert!(healthy && line.starts_with("pass") && line.contains("all=5000,verifier=50000,key=7"), "{line}");
+    vault.stop();
+    for (text, what) in [
+        ("all = 5000\n\nkeys = 7\n", "limits, line 3: `keys = 7` is no limit"),
+        ("all = 500\n", "2 verifiers with 1000 releases reserved for each are more than 500 in all"),
+    ] {
+        std::fs::write(&limits, text).unwrap();
+        let (code, log) = rig.start_with(&["--limits-file", path], &network.file.hash()).ended();
+        assert!(code == Some(1) && log.contains(what), "{log}");
+        let (healthy, line) = doctor();
+        assert!(!healthy && line.starts_with("FAIL") && line.contains(what), "{line}");
+    }
 }

@@ -195,6 +195,7 @@ impl World {
                 receipts_from: NOW - 400,
                 shares: 8,
                 batches: 0,
+                landlock: true,
             }),
             height: 7,
             certified_time: NOW * 1000 - 5000,

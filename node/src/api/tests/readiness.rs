@@ -37,6 +37,26 @@ fn each_ailment_has_its_code() {
 }
 
 #[test]
+fn a_vault_without_landlock_serves_and_is_told_as_such() {
+    let world = World::new(bare_seal);
+    let mut status = world.member(1).status.lock().unwrap().clone();
+    let said = |status: &NodeStatus| {
+        let readiness = Readiness::of(status, &world.config, NOW * 1000);
+        let metrics = Metrics::new(None).text(status, &[], NOW * 1000);
+        (readiness.ready(), readiness.to_json(status, &world.config, 1), metrics)
+    };
+    let (ready, json, metrics) = said(&status);
+    assert_eq!((ready, &json["warnings"], &json["vault"]["landlock"]), (true, &json!([]), &json!(true)));
+    assert!(metrics.contains("\ntorus_vault_landlock 1\n"), "{metrics}");
+    status.vault.as_mut().unwrap().landlock = false;
+    let (ready, json, metrics) = said(&status);
+    assert_eq!((ready, &json["vault"]["landlock"]), (true, &json!(false)));
+    assert_eq!(json["warnings"][0]["code"], "vault-without-landlock");
+    assert!(json["warnings"][0]["text"].as_str().unwrap().starts_with("vault without Landlock"), "{json}");
+    assert!(metrics.contains("\ntorus_vault_landlock 0\n"), "{metrics}");
+}
+
+#[test]
 fn a_clock_ten_minutes_off_is_reported() {
     assert!(codes_at((NOW + 600) * 1000, |_| {}).contains(&"clock"), "ahead");
     assert!(codes_at((NOW - 600) * 1000, |_| {}).contains(&"clock"), "behind");

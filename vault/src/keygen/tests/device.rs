@@ -12,13 +12,17 @@ use torus_hsm::{Device, DeviceError, EpochAttempt, EpochPublic, SealedKey};
 use torus_statement::Point;
 
 #[derive(Clone)]
-pub(super) struct TestDevice {
+pub(crate) struct TestDevice {
     member: u8,
     nonces: u64,
     pub(super) agreements: Arc<AtomicUsize>,
     pub(super) signatures: Arc<AtomicUsize>,
     pub(super) broken: Arc<AtomicBool>,
+    /// What happens while it signs for the time that this says, from 1.
+    pub(crate) while_signing: Option<Hook>,
 }
+
+pub(crate) type Hook = Arc<dyn Fn(usize) + Send + Sync>;
 
 fn secret(member: u8, purpose: u8) -> SecretKey {
     let mut bytes = [purpose; 32];
@@ -31,8 +35,9 @@ fn public(key: &SecretKey) -> Point {
 }
 
 impl TestDevice {
-    pub(super) fn new(member: u8) -> Self {
-        Self { member, nonces: 0, agreements: Arc::default(), signatures: Arc::default(), broken: Arc::default() }
+    pub(crate) fn new(member: u8) -> Self {
+        let (agreements, signatures, broken) = Default::default();
+        Self { member, nonces: 0, agreements, signatures, broken, while_signing: None }
     }
 
     fn key(&self, purpose: u8) -> SecretKey {
@@ -45,7 +50,10 @@ impl TestDevice {
 
     fn sign(&self, purpose: u8, prehash: &[u8; 32]) -> Result<[u8; 64], DeviceError> {
         self.check()?;
-        self.signatures.fetch_add(1, Ordering::Relaxed);
+        let before = self.signatures.fetch_add(1, Ordering::Relaxed);
+        if let Some(hook) = &self.while_signing {
+            hook(before + 1);
+        }
         let (signature, _) = SigningKey::from(self.key(purpose)).sign_prehash_recoverable(prehash).unwrap();
         Ok(signature.to_bytes().into())
     }

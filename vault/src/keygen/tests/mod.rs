@@ -1,7 +1,7 @@
 //! Key generation among vaults in one process, with devices in software and one real token.
 
 mod bounds;
-mod device;
+pub(crate) mod device;
 mod disk;
 mod envelopes;
 mod generation;
@@ -12,4 +12,4 @@ mod slices;
 mod softhsm;
 mod stored;
 mod vectors;
-mod world;
+pub(crate) mod world;

@@ -112,7 +112,7 @@ type Signatures = Vec<(Index, Signature)>;
 /// Devices of other kinds than the test's own, by member.
 pub(super) type Devices = BTreeMap<u8, Box<dyn Fn() -> Box<dyn Device>>>;
 
-pub(super) fn config(devices: &mut [Box<dyn Device>], epoch: u64) -> EpochConfig {
+pub(crate) fn config(devices: &mut [Box<dyn Device>], epoch: u64) -> EpochConfig {
     let network = NetworkName::new("devnet").unwrap();
     let sizes = Sizes::new(5, 3, 1).unwrap();
     let attempt = torus_hsm::EpochAttempt { epoch, attempt: 0 };

@@ -23,13 +23,14 @@ use crate::network::{TIMES, file, now};
 use crate::reveals::{prove, root, token};
 use crate::rig::{Node, Rig, Running};
 
-pub(super) const BATCH: u16 = 128;
-/// Measured is what a vault can do, not what it is allowed to.
-const UNBOUND: [&str; 2] = ["--limits", "commits=1000"];
+pub(crate) const BATCH: u16 = 128;
+/// Measured is what a vault can do, not what it is allowed to: most of the releases are of one login again.
+const UNBOUND: &str = "commits=1000,key=1000";
 /// Requests of key generation that are in flight at the measured vault, so that it never waits for one.
 const GENERATION: usize = 4;
 
-pub(super) struct Five {
+pub(crate) struct Five {
+    limits: &'static str,
     file: NetworkFile,
     issuer: ring::signature::Ed25519KeyPair,
     rigs: Vec<Rig>,
@@ -44,17 +45,17 @@ pub(super) struct Five {
 }
 
 /// A token that a quorum has committed.
-pub(super) struct Login {
+pub(crate) struct Login {
     token: String,
     receipts: Vec<SignedReceipt>,
 }
 
 /// How long releases took, and for how long the vault generated.
 #[derive(Default)]
-pub(super) struct Samples {
-    pub(super) quiet: Vec<Duration>,
-    pub(super) busy: Vec<Duration>,
-    pub(super) generating: Duration,
+pub(crate) struct Samples {
+    pub(crate) quiet: Vec<Duration>,
+    pub(crate) busy: Vec<Duration>,
+    pub(crate) generating: Duration,
 }
 
 /// What the vaults said of one batch.
@@ -66,7 +67,7 @@ struct Said {
 }
 
 impl Samples {
-    pub(super) fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.quiet.extend(other.quiet);
         self.busy.extend(other.busy);
         self.generating += other.generating;
@@ -74,7 +75,12 @@ impl Samples {
 }
 
 impl Five {
-    pub(super) fn found() -> Self {
+    pub(crate) fn found() -> Self {
+        Self::within(UNBOUND)
+    }
+
+    /// Vaults with these limits.
+    pub(crate) fn within(limits: &'static str) -> Self {
         let (rigs, certificates): (Vec<Rig>, Vec<_>) = (1..=5).map(Rig::made_as).unzip();
         let (mut file, issuer) = file(certificates, now());
         let committee = Committee {
@@ -87,43 +93,52 @@ impl Five {
         let start = |rig: &Rig| {
             std::fs::write(rig.path("network.torus"), file.to_bytes()).unwrap();
             assert!(rig.trust(&file.hash()).status.success());
-            let vault = rig.start_as("", &UNBOUND, None);
+            let vault = rig.start_as("", &["--limits", limits], None);
             (vault.node().0, vault)
         };
         let (nodes, vaults) = rigs.iter().map(start).unzip();
         let parent = file.config.committee().chain;
         let (height, newest, state, alice) = (0, None, Vec::new(), None);
-        Self { file, issuer, rigs, nodes, vaults, parent, height, newest, state, alice }
+        Self { limits, file, issuer, rigs, nodes, vaults, parent, height, newest, state, alice }
     }
 
     /// The token's module.
-    pub(super) fn module(&self) -> PathBuf {
+    pub(crate) fn module(&self) -> PathBuf {
         let command = self.rigs[0].command("run");
         let mut arguments = command.get_args().skip_while(|argument| *argument != "--module");
         arguments.nth(1).unwrap().into()
     }
 
+    /// Of the newest header.
+    pub(crate) fn height(&self) -> u64 {
+        self.height
+    }
+
     /// The measured vault.
-    pub(super) fn first(&mut self) -> &mut Node {
+    pub(crate) fn first(&mut self) -> &mut Node {
         &mut self.nodes[0]
     }
 
     /// Starts the measured vault again; under its filters twice if `twice` names the program that does it.
-    pub(super) fn restart(&mut self, twice: Option<&Path>) {
+    pub(crate) fn restart(&mut self, twice: Option<&Path>) {
         drop(self.nodes.remove(0));
         self.vaults.remove(0).stop();
         let first =
             twice.map_or_else(String::new, |twice| format!("set -- '{}' vault-softhsm \"$@\";", twice.display()));
-        let vault = self.rigs[0].start_as(&first, &UNBOUND, None);
+        let vault = self.rigs[0].start_as(&first, &["--limits", self.limits], None);
         self.nodes.insert(0, vault.node().0);
         self.vaults.insert(0, vault);
     }
 
     /// Commits a new token of Alice at all.
-    pub(super) fn log_in(&mut self) -> Login {
+    pub(crate) fn log_in(&mut self) -> Login {
         let verifier = VerifierName::new("demo").unwrap();
-        drop(self.first().ask(&ask([1; 32], 1, "demo")));
-        let from = status(self.first()).not_before * 1000;
+        // Each vault says from when on tokens count at it.
+        let from = self.nodes.iter_mut().map(|node| {
+            drop(node.ask(&ask([1; 32], 1, "demo")));
+            status(node).not_before * 1000
+        });
+        let from = from.max().unwrap();
         std::thread::sleep(Duration::from_millis(from.saturating_sub(now()) + 50));
         let token = token(&self.issuer, now() / 1000, "app");
         let temporary = crate::commits::temporary(77);
@@ -139,7 +154,7 @@ impl Five {
     }
 
     /// Alice's reveal under the newest header.
-    pub(super) fn release(&self, login: &Login) -> Request {
+    pub(crate) fn release(&self, login: &Login) -> Request {
         let (assignment, entry) = self.alice.clone().unwrap();
         let verifier = VerifierName::new("demo").unwrap();
         let (user, lowest) = (alice(), KeyIndex::new(0, 0).unwrap());
@@ -160,7 +175,7 @@ impl Five {
     }
 
     /// Generates a batch from its opening to its publication; the first one's lowest key is Alice's.
-    pub(super) fn generate(&mut self, batch: u64, login: Option<&Login>) -> Samples {
+    pub(crate) fn generate(&mut self, batch: u64, login: Option<&Login>) -> Samples {
         let mut entry =
             BatchEntry { attempt: 0, keys: BATCH, height: self.height + 1, time: now(), phase: Phase::Open };
         let (mut said, mut samples) = (Said::default(), Samples::default());
@@ -244,7 +259,7 @@ impl Five {
     }
 
     /// A block that all vote for and decide, and that is shown to all but the first so many.
-    pub(super) fn block(&mut self, untold: usize) -> SignedHeader {
+    pub(crate) fn block(&mut self, untold: usize) -> SignedHeader {
         let config = self.file.config.hash();
         self.height += 1;
         let header = Header {
