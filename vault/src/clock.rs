@@ -4,6 +4,7 @@
 //! released or expired and no floor rises. Guards that a start or an epoch asks for are set at the first moment at
 //! which the clock is believed, and durably, before anything is decided by them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -107,6 +108,15 @@ impl Guards {
         }
     }
 
+    /// As they are stored once they have settled what was pending before them: what was asked for since stays asked.
+    fn settling(&self, before: &Self, known: &Self) -> Self {
+        Self {
+            start_pending: known.start_pending && !(before.start_pending && !self.start_pending),
+            epoch_pending: known.epoch_pending && !(before.epoch_pending && !self.epoch_pending),
+            ..self.later(known)
+        }
+    }
+
     /// Of an epoch that begins: what it asks for is asked, whatever was.
     fn on_top_of(&self, other: &Self) -> Self {
         Self { epoch_pending: self.epoch_pending, ..self.later(other) }
@@ -121,7 +131,7 @@ impl Guards {
 pub struct Timekeeper {
     store: Store,
     times: TimeConstants,
-    last: u64,
+    last: AtomicU64,
     own: fn() -> u64,
     guards: Mutex<Guards>,
 }
@@ -134,7 +144,7 @@ impl Timekeeper {
     /// The store fails.
     pub fn new(store: Store, times: TimeConstants, last: u64, own: fn() -> u64) -> Result<Self, StoreError> {
         let guards = store.read(|view| stored(view.get(store.meta(), KEY)?))?;
-        Ok(Self { store, times, last, own, guards: Mutex::new(guards) })
+        Ok(Self { store, times, last: AtomicU64::new(last), own, guards: Mutex::new(guards) })
     }
 
     /// The time, if it is believed. Guards that were pending are durable when this returns.
@@ -143,11 +153,16 @@ impl Timekeeper {
     /// [`Deny::Clock`] outside the band, [`Deny::Store`] if the guards cannot be kept.
     pub fn now(&self, newest: u64) -> Result<Now, Deny> {
         let own = (self.own)();
-        let mut guards = self.lock();
+        let (mut guards, last) = (self.lock(), self.last.load(Ordering::Acquire));
         let mut next = *guards;
-        let time = next.at(own, newest, self.last, &self.times)?;
+        let time = next.at(own, newest, last, &self.times)?;
         if guards.asks() {
-            self.store.write(|change| next.save(change, &self.store)).map_err(|error| {
+            let settled = *guards;
+            let kept = self.store.write(|change| {
+                let known = stored(change.get(self.store.meta(), KEY)?)?;
+                next.settling(&settled, &known).save(change, &self.store)
+            });
+            kept.map_err(|error: StoreError| {
                 crate::alarm!("the guards of this start cannot be kept: {error}");
                 Deny::Store
             })?;
@@ -167,13 +182,16 @@ impl Timekeeper {
     /// The store fails.
     pub fn keep(&self, change: &mut Change<'_>, guards: &Guards) -> Result<(), StoreError> {
         let known = stored(change.get(self.store.meta(), KEY)?)?;
-        guards.later(&known).save(change, &self.store)
+        // What is pending is settled by `now` alone, and was when this moment was made.
+        let Guards { start_pending, epoch_pending, .. } = known;
+        Guards { start_pending, epoch_pending, ..guards.later(&known) }.save(change, &self.store)
     }
 
-    /// The guards with which the next epoch begins after a block of this time. Where the clock is not believed, that of
-    /// the epoch stays pending.
+    /// The guards with which the next epoch begins after a block of this time. Where the clock is not believed, the
+    /// epoch's is set by that block at least, and stays pending.
     pub fn entering(&self, last: u64) -> Guards {
         let mut next = Guards { epoch_pending: true, ..*self.lock() };
+        next.not_before = next.not_before.max(last.saturating_add(self.times.epoch_guard.into()));
         let _ = next.at((self.own)(), last, last, &self.times);
         next
     }
@@ -186,9 +204,10 @@ impl Timekeeper {
         entering.on_top_of(&stored(change.get(self.store.meta(), KEY)?)?).save(change, &self.store)
     }
 
-    /// Guards by them.
-    pub fn enter(&self, entering: &Guards) {
+    /// Guards by them: the epoch begins after a block of this time.
+    pub fn enter(&self, entering: &Guards, last: u64) {
         let mut guards = self.lock();
+        self.last.store(last, Ordering::Release);
         *guards = entering.on_top_of(&guards);
     }
 
@@ -314,6 +333,42 @@ mod tests {
             store.write(|change| keeper.keep(change, &guards)).unwrap();
         }
         assert_eq!(Timekeeper::new(store, TIMES, T, || T).unwrap().look().0, later);
+    }
+
+    #[test]
+    fn an_epochs_guard_outlives_moments_that_were_made_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        // The last block is dated so far ahead that the clock is not believed beside it.
+        let keeper = Timekeeper::new(store.clone(), TIMES, T - 1_000_000, || T).unwrap();
+        let before = keeper.now(T).unwrap().guards;
+        let last = T + 21_000;
+        let entering = keeper.entering(last);
+        store.write(|change| keeper.keep_entering(change, &entering)).unwrap();
+        // A group that took its moment before writes after; and one more moment is asked for in between.
+        store.write(|change| keeper.keep(change, &before)).unwrap();
+        keeper.enter(&entering, last);
+        for guards in [keeper.look().0, Timekeeper::new(store.clone(), TIMES, last, || T).unwrap().look().0] {
+            assert!(guards.epoch_pending && guards.not_before >= last + 30_000, "{guards:?}");
+        }
+        let now = keeper.now(T).unwrap().guards;
+        assert!(!now.epoch_pending && now.not_before >= last + 30_000, "{now:?}");
+        let stored = Timekeeper::new(store, TIMES, last, || T).unwrap().look().0;
+        assert_eq!((stored.epoch_pending, stored.not_before), (false, now.not_before));
+    }
+
+    #[test]
+    fn guards_of_a_start_that_are_set_beside_an_epochs_take_nothing_of_it_back() {
+        let [pending, known] = [(true, false), (true, true)].map(|(start_pending, epoch_pending)| Guards {
+            start_pending,
+            epoch_pending,
+            ..Guards::default()
+        });
+        let known = Guards { not_before: T + 90_000, ..known };
+        let mut settled = pending;
+        settled.at(T, T, T, &TIMES).unwrap();
+        let kept = settled.settling(&pending, &known);
+        assert_eq!((kept.start_pending, kept.epoch_pending, kept.not_before), (false, true, T + 90_000));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use torus_statement::receipt::unhex;
 use torus_statement::text::NetworkName;
 use torus_statement::{Hash, Index};
 use torus_vault::accept::accept;
-use torus_vault::approve::{Proposal, approve};
+use torus_vault::approve::{Proposal, approve, withdraw};
 use torus_vault::audit::command::{self, Audit, Who};
 use torus_vault::descriptors::{SOCKET, listener, stop_signal};
 use torus_vault::doctor::{Patient, doctor};
@@ -50,6 +50,8 @@ enum Verb {
     /// Shows how the committee of the next epoch differs from the one in force and, given its hash, approves it. Compare
     /// the hash with the other operators over another channel. The vault takes up no committee without it.
     ApproveEpoch(Approve),
+    /// Takes the approval of a committee back.
+    WithdrawEpoch(Running),
     /// Takes a store for the truth that is behind its token, or that stopped. The vault votes from the given height on,
     /// which must be above everything that the network has voted on: ask the other operators.
     AcceptStore(Accept),
@@ -258,6 +260,7 @@ fn main() -> ExitCode {
         Verb::ApproveEpoch(Approve { data, network_file, committee, approved }) => {
             said(approve(&Proposal { data, network_file, committee, approved }))
         }
+        Verb::WithdrawEpoch(vault) => said(withdraw(&vault.data)),
         Verb::Freeze(Freeze { vault, reason }) => said(say(&vault.data, &Word::Freeze(reason))),
         Verb::Unfreeze(vault) => said(say(&vault.data, &Word::Unfreeze)),
         Verb::Audit(AuditVerb::Copies(verb)) => said(command::run(verb)),

@@ -62,6 +62,7 @@ impl Log {
             Event::Made { network: NetworkName::new("testnet").unwrap(), member, certificate: [1; 32] },
             Event::Operator(Operator::Trusted { network: [2; 32] }),
             Event::Operator(Operator::Approved { committee: [3; 32] }),
+            Event::Operator(Operator::Withdrew),
             Event::Start { start: 1, standing: Standing::Clean },
             Event::Epoch { epoch: 1, network: [2; 32], config: [3; 32] },
             Event::Generation { attempt, step: Generation::Dealt(128) },

@@ -194,6 +194,8 @@ pub enum Operator {
         /// The committee's hash.
         committee: Hash,
     },
+    /// He took that back.
+    Withdrew,
 }
 
 /// A signed head: its link is the one that the log itself has there.
@@ -392,6 +394,7 @@ impl Wire for Operator {
             Self::Unfroze => w.u8(4),
             Self::Trusted { network } => w.u8(5).raw(network),
             Self::Approved { committee } => w.u8(6).raw(committee),
+            Self::Withdrew => w.u8(7),
         };
     }
 
@@ -403,6 +406,7 @@ impl Wire for Operator {
             4 => Ok(Self::Unfroze),
             5 => Ok(Self::Trusted { network: r.array()? }),
             6 => Ok(Self::Approved { committee: r.array()? }),
+            7 => Ok(Self::Withdrew),
             _ => Err(Malformed::Field("act")),
         }
     }

@@ -398,6 +398,7 @@ fn the_records_bytes_are_final() {
         Event::Operator(Operator::Unfroze),
         Event::Operator(Operator::Trusted { network: [10; 32] }),
         Event::Operator(Operator::Approved { committee: [11; 32] }),
+        Event::Operator(Operator::Withdrew),
         Event::Checkpoint(Checkpoint {
             chain: CHAIN,
             member: Index::new(2).unwrap(),

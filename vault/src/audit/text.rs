@@ -83,6 +83,7 @@ fn event(event: &Event) -> String {
         Event::Operator(Operator::Approved { committee }) => {
             format!("operator approved the next epoch's committee {}", hex(committee))
         }
+        Event::Operator(Operator::Withdrew) => "operator took the approval of a committee back".to_owned(),
         Event::Operator(Operator::Pruned { below }) => format!("operator removed the records below {below}"),
         Event::Checkpoint(checkpoint) => format!("checkpoint over the records below {}", checkpoint.count),
     }

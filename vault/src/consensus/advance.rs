@@ -87,7 +87,12 @@ impl Chain {
             if let Some(known) = state.newest.as_ref().filter(|known| *known.header() == signed.header) {
                 return Ok(known.clone());
             }
-            state.configs.of(signed.header.epoch).ok_or(Deny::Header)?.config.clone()
+            let known = state.configs.of(signed.header.epoch).ok_or(Deny::Header)?;
+            // No epoch has a block above its last: what those who have left certify there contradicts nothing.
+            if known.last.is_some_and(|last| signed.header.height > last) {
+                return Err(Deny::Header);
+            }
+            known.config.clone()
         };
         // Signatures are checked outside the lock: four of them take half a millisecond.
         let certified = signed.verify(&config).map_err(|_| Deny::Header)?;
@@ -104,8 +109,10 @@ impl Chain {
         }
         let parent = state.newest.as_ref().map_or(self.config.committee().chain, Certified::hash);
         let follows = header.height != place.height + 1 || header.parent == parent;
-        // No height of an epoch is above its last block, and none of the next is believed before that block is.
-        let in_order = header.config == state.configs.after(state.newest.as_ref().map(Certified::header));
+        // None of the next epoch is believed before the last block of this one is; and no epoch comes back.
+        let newest = state.newest.as_ref().map(Certified::header);
+        let in_order =
+            header.config == state.configs.after(newest) && newest.is_none_or(|newest| header.epoch >= newest.epoch);
         if !follows || header.time <= place.time || !in_order {
             return Err(Deny::Header);
         }
@@ -141,11 +148,10 @@ impl Chain {
         }
     }
 
-    /// Trusts the next epoch's config, once it is on record with what `keep` adds. The caller has the operator's
-    /// approval; a config that is trusted already is none any more.
+    /// Trusts the next epoch's config, once it is on record with what `keep` adds.
     ///
     /// # Errors
-    /// [`Deny::Epoch`] if it does not follow, [`Deny::Store`].
+    /// [`Deny::Epoch`] if it does not follow, [`Deny::Approval`] if its committee is not the approved one, [`Deny::Store`].
     pub fn follow(
         &self,
         next: EpochConfig,
@@ -158,14 +164,20 @@ impl Chain {
             crate::alarm!("the config that the last block names is not taken up: {error}");
             Deny::Epoch
         })?;
-        let kept: Result<(), StoreError> = self.audit.write(|change| {
-            state.configs.keep(change, &step)?;
-            keep(change)
+        let kept: Result<bool, StoreError> = self.audit.write(|change| {
+            let approved = state.configs.keep(change, &step)?;
+            if approved {
+                keep(change)?;
+            }
+            Ok(approved)
         });
-        kept.map_err(|error| {
+        let approved = kept.map_err(|error| {
             crate::alarm!("the next epoch's config cannot be kept: {error}");
             Deny::Store
         })?;
+        if !approved {
+            return Err(Deny::Approval);
+        }
         state.configs.admit(&step).map_err(|_| Deny::Epoch)
     }
 
@@ -185,7 +197,8 @@ impl Chain {
             None => Place { height: 0, time: self.config.committee().genesis_time, ended: false, frozen },
             Some(newest) => {
                 let header = newest.header();
-                let ended = header.next_config != self.config.hash();
+                // A later epoch's block may name this config again: that brings back nothing.
+                let ended = header.epoch > self.config.committee().epoch || header.next_config != self.config.hash();
                 Place { height: header.height, time: header.time, ended, frozen }
             }
         }

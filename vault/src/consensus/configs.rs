@@ -32,6 +32,8 @@ pub struct Known {
     pub config: Arc<EpochConfig>,
     /// The time of the block that its epoch began after, in milliseconds since 1970.
     pub since: u64,
+    /// The height of its last block, once that is certified and its successor trusted.
+    pub last: Option<u64>,
 }
 
 /// What shows that a config follows: the last block of the epoch before, certified, and the config.
@@ -48,7 +50,7 @@ impl Configs {
     pub fn open(store: &Store, genesis: Arc<EpochConfig>) -> Result<Self, StoreError> {
         let table = store.table("configs")?;
         let since = genesis.committee().genesis_time;
-        let first = Known { config: genesis, since };
+        let first = Known { config: genesis, since, last: None };
         let mut configs = Self { store: store.clone(), table, first, later: Vec::new() };
         let damaged = || StoreError::Damaged("configs");
         let steps = store.read(|view| {
@@ -101,14 +103,19 @@ impl Configs {
         Ok(Step { last, config })
     }
 
-    /// Puts a step on record, in a transaction of the caller's; the approval is used up by it. Once that is durable,
-    /// [`Configs::admit`] follows.
+    /// Puts a step on record, in a transaction of the caller's, if its committee is the one that the operator approved by
+    /// now; the approval is used up by it. Once that is durable, [`Configs::admit`] follows.
     ///
     /// # Errors
     /// The store fails.
-    pub fn keep(&self, change: &mut Change<'_>, step: &Step) -> Result<(), StoreError> {
-        change.put(self.table, &step.config.committee().epoch.to_be_bytes(), &step.to_bytes())?;
-        change.delete(self.store.meta(), APPROVED).map(drop)
+    pub fn keep(&self, change: &mut Change<'_>, step: &Step) -> Result<bool, StoreError> {
+        let committee = step.config.committee();
+        if change.get(self.store.meta(), APPROVED)?.is_none_or(|approved| approved != committee.hash()) {
+            return Ok(false);
+        }
+        change.put(self.table, &committee.epoch.to_be_bytes(), &step.to_bytes())?;
+        withdraw(change, &self.store)?;
+        Ok(true)
     }
 
     /// Trusts the config of a step that is on record.
@@ -117,7 +124,9 @@ impl Configs {
     /// It does not follow.
     pub fn admit(&mut self, step: &Step) -> Result<(), NotNext> {
         self.check(&step.last, &step.config)?;
-        self.later.push(Known { config: Arc::new(step.config.clone()), since: step.last.header.time });
+        let (since, config) = (step.last.header.time, Arc::new(step.config.clone()));
+        self.later.last_mut().unwrap_or(&mut self.first).last = Some(step.last.header.height);
+        self.later.push(Known { config, since, last: None });
         Ok(())
     }
 
@@ -143,6 +152,14 @@ pub fn approved(store: &Store) -> Result<Option<Hash>, StoreError> {
 /// The store fails.
 pub fn approve(change: &mut Change<'_>, store: &Store, committee: &Hash) -> Result<(), StoreError> {
     change.put(store.meta(), APPROVED, committee)
+}
+
+/// Takes the operator's approval back, in a transaction of the caller's.
+///
+/// # Errors
+/// The store fails.
+pub fn withdraw(change: &mut Change<'_>, store: &Store) -> Result<(), StoreError> {
+    change.delete(store.meta(), APPROVED).map(drop)
 }
 
 impl Wire for Step {

@@ -6,14 +6,44 @@ use std::sync::atomic::Ordering;
 use torus_audit::Event;
 use torus_hsm::{Device, EpochAttempt, EpochPublic};
 use torus_ipc::{Deny, Response};
-use torus_statement::EpochConfig;
 use torus_statement::codec::Wire;
 use torus_statement::keycert::MemberKeys;
 use torus_statement::receipt::hex;
+use torus_statement::{Committee, EpochConfig};
 
 use crate::configs::approved;
 use crate::member::Member;
 use crate::store::StoreError;
+
+/// Whether anything of the next epoch may be done here at all: the operator has not stopped the vault, nothing
+/// contradicts its state, and its store is as new as its token.
+///
+/// # Errors
+/// [`Deny::Frozen`], [`Deny::Epoch`].
+pub fn sound(member: &Member) -> Result<(), Deny> {
+    if member.stopped(&member.chain.stand()) {
+        return Err(Deny::Frozen);
+    }
+    if member.behind { Err(Deny::Epoch) } else { Ok(()) }
+}
+
+/// Whether a vault with so many bytes for the secrets of key generation could serve a committee: a batch of it fits.
+///
+/// # Errors
+/// [`Deny::Attempt`].
+pub fn fits(room: usize, committee: &Committee) -> Result<(), Deny> {
+    let need = torus_protocol::room(committee.sizes, committee.buffer.batch.into());
+    if need <= room {
+        return Ok(());
+    }
+    crate::alarm!(
+        "the next epoch is not for this vault: a batch of it needs {} KiB of memory for secrets, and the system lets this \
+         user lock {} (LimitMEMLOCK=infinity in the unit, `ulimit -l`)",
+        need >> 10,
+        room >> 10
+    );
+    Err(Deny::Attempt)
+}
 
 /// Takes up the config in these bytes. If this member is in it, the vault then ends, and its next start is in the new
 /// epoch; one that has left goes on as it is, in an epoch that has ended.
@@ -21,8 +51,10 @@ use crate::store::StoreError;
 /// # Errors
 /// [`Deny::Epoch`] as long as no last block is certified, or if it names another config; [`Deny::Approval`] if the
 /// operator did not approve the committee, or the config names other keys for this member than the token holds;
-/// [`Deny::Frozen`]; [`Deny::Malformed`]; device or store fails. Nothing has changed then.
+/// [`Deny::Attempt`] if it does not fit into this vault; those of [`sound`]; [`Deny::Malformed`]; device or store fails.
+/// Nothing has changed then.
 pub fn take_up(member: &Member, device: &mut dyn Device, bytes: &[u8]) -> Result<Response, Deny> {
+    sound(member)?;
     let named = member.chain.awaited()?;
     let next = EpochConfig::from_bytes(bytes).map_err(|_| Deny::Malformed)?;
     if next.hash() != named {
@@ -42,13 +74,15 @@ pub fn take_up(member: &Member, device: &mut dyn Device, bytes: &[u8]) -> Result
     if let Some(own) = own {
         let attempt = EpochAttempt { epoch, attempt: next.keys().attempt };
         own_keys(own, member.health.device(device.epoch_keys(attempt))?)?;
+        fits(member.room, committee)?;
     }
-    let (stays, guards) = (own.is_some(), member.keeper.entering(member.chain.stand().time));
+    let last = member.chain.stand().time;
+    let (stays, guards) = (own.is_some(), member.keeper.entering(last));
     member.chain.follow(next, |change| {
         member.keeper.keep_entering(change, &guards)?;
         member.audit.append(change, Event::Epoch { epoch, network: member.network, config: named }).map(|_| ())
     })?;
-    member.keeper.enter(&guards);
+    member.keeper.enter(&guards, last);
     if stays {
         crate::info!("epoch {epoch} is taken up: the vault ends, and starts in it");
         member.leaving.store(true, Ordering::Release);
@@ -70,4 +104,22 @@ fn own_keys(named: &MemberKeys, held: Option<EpochPublic>) -> Result<(), Deny> {
 fn unread(error: &StoreError) -> Deny {
     crate::alarm!("the operator's approval cannot be read: {error}");
     Deny::Store
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keygen::tests::device::TestDevice;
+    use crate::keygen::tests::world;
+
+    #[test]
+    fn a_committee_whose_batches_have_no_room_here_is_not_taken_up() {
+        let mut devices: Vec<Box<dyn Device>> =
+            (1..=5).map(|member| Box::new(TestDevice::new(member)) as Box<dyn Device>).collect();
+        let mut committee = world::config(&mut devices, 1).committee().clone();
+        committee.buffer.batch = 256;
+        let need = torus_protocol::room(committee.sizes, 256);
+        assert_eq!(fits(need, &committee), Ok(()));
+        assert_eq!(fits(need - 1, &committee), Err(Deny::Attempt));
+    }
 }

@@ -54,6 +54,8 @@ pub struct Member {
     pub health: Health,
     /// Where the secrets of logins lie.
     pub pool: Pool,
+    /// Bytes for the secrets of key generation.
+    pub room: usize,
 }
 
 /// What status reports besides.
@@ -134,6 +136,11 @@ impl Member {
                 } else {
                     "resumed"
                 })
+            }
+            Word::Withdraw => {
+                freeze::keep(&self.audit, &self.store, word)?;
+                crate::info!("its operator took the approval of a committee back");
+                Ok("withdrawn: no committee is approved")
             }
             Word::Approve(committee) => {
                 freeze::keep(&self.audit, &self.store, word)?;

@@ -194,9 +194,10 @@ pub fn run(
     let audit = Journal::open(&store)?;
     take_up(&store, &audit, &network, &epoch.config)?;
     let boot = boot::begin(&store, &audit, device.as_mut())?;
-    next_keys::prepare(device.as_mut(), &epoch.config)?;
+    next_keys::prepare(device.as_mut(), &store, &epoch.config);
     let subjects = votes.run(|| subjects::open(&store, device.as_mut(), common))?;
-    let place = Place { network, epoch, own, configs, verifiers: file.verifiers };
+    let room = generation.capacity();
+    let place = Place { network, epoch, own, configs, verifiers: file.verifiers, room };
     let member = open_member(place, (&store, audit, subjects), &boot, common)?;
     let member = Arc::new(member);
     limits::check(&options.limits, member.verifiers.len())?;
@@ -328,6 +329,7 @@ struct Place {
     own: MemberKeys,
     configs: Configs,
     verifiers: Vec<Verifier>,
+    room: usize,
 }
 
 fn open_member(
@@ -336,7 +338,7 @@ fn open_member(
     boot: &Boot,
     pool: Pool,
 ) -> Result<Member, RunError> {
-    let Place { network, epoch: Known { config, since }, own, configs, verifiers } = place;
+    let Place { network, epoch: Known { config, since, .. }, own, configs, verifiers, room } = place;
     let keeper = Timekeeper::new(store.clone(), config.committee().times, since, clock::system)?;
     Ok(Member {
         network,
@@ -356,6 +358,7 @@ fn open_member(
         health: Health::default(),
         config,
         pool,
+        room,
     })
 }
 

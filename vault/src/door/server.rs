@@ -10,14 +10,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use torus_ipc::frame::{Assembler, BadFrame, encode};
 use torus_ipc::{Deny, IPC_VERSION, Request, Response};
 use torus_statement::codec::Wire;
 
 use crate::connection::{Connection, Outgoing, Place, Reply};
-use crate::descriptors::{either, peer_uid};
+use crate::descriptors::{either_until, peer_uid};
 use crate::log::{Level, Limit};
 use crate::member::Member;
 use crate::workers::{Job, Queues};
@@ -26,6 +26,8 @@ use crate::workers::{Job, Queues};
 const READ: usize = 64 << 10;
 /// How long the door rests when no connection can be taken up; the node that knocks waits as long.
 const REST: Duration = Duration::from_millis(100);
+/// How often the door looks whether the next epoch was taken up.
+const GLANCE: Duration = Duration::from_millis(500);
 
 /// The door and what stands behind it.
 pub struct Server {
@@ -54,9 +56,10 @@ impl Server {
     /// The listening socket is broken: no later connection could be taken up either.
     pub fn run(&self, listener: &UnixListener, stop: &OwnedFd) -> io::Result<()> {
         while !self.member.leaving.load(Ordering::Acquire) {
-            let stream = match either(stop, listener) {
+            let stream = match either_until(stop, listener, Instant::now() + GLANCE) {
                 Ok((true, _)) => return Ok(()),
-                Ok((false, _)) => listener.accept(),
+                Ok((false, true)) => listener.accept(),
+                Ok((false, false)) => continue,
                 Err(error) => Err(error),
             };
             let stream = match stream {
@@ -110,10 +113,13 @@ impl Server {
         let mut buffer = vec![0; READ];
         let mut greeted = false;
         loop {
-            match either(stop, connection.stream()) {
+            match either_until(stop, connection.stream(), Instant::now() + GLANCE) {
                 Err(error) => return Ended::System(error),
                 Ok((true, _)) => return Ended::Stop,
-                Ok((false, _)) => {}
+                // Whoever is there: what follows is for the next process.
+                Ok(_) if self.member.leaving.load(Ordering::Acquire) => return Ended::Stop,
+                Ok((false, false)) => continue,
+                Ok((false, true)) => {}
             }
             match connection.stream().read(&mut buffer) {
                 Ok(0) => return Ended::Gone,

@@ -53,8 +53,8 @@ impl Keygen {
     }
 
     /// What an epoch that is over has not published is void, and its envelopes open no more: what is left of its attempts is
-    /// destroyed, but for the shares of acknowledged keys. Sessions bind the config, so that an attempt of the same
-    /// number is another one.
+    /// destroyed. The shares of acknowledged keys are laid apart: this epoch's share key does not open them. Sessions
+    /// bind the config, so that an attempt of the same number is another one.
     pub(super) fn leave_behind(&mut self) -> Result<(), Deny> {
         let records = &self.tools.records;
         let config = self.tools.config.hash();
@@ -62,16 +62,9 @@ impl Keygen {
         if known == Some(config) {
             return Ok(());
         }
-        let unfinished = if known.is_some() { records.unfinished().map_err(refused)? } else { Vec::new() };
         let left = records.write(|change| {
-            for (batch, record) in unfinished {
-                records.forget_rows(change, batch)?;
-                if record.acked.is_some() {
-                    records.put_batch(change, batch, &BatchRecord { done: true, ..record })?;
-                    continue;
-                }
-                records.forget_shares(change, batch, record.keys)?;
-                records.forget_batch(change, batch)?;
+            let void = known.map_or(Ok(Vec::new()), |before| records.lay_apart(change, &before))?;
+            for (batch, record) in void {
                 let attempt = Attempt { batch, attempt: record.attempt };
                 self.tools.on_record(change, attempt, Generation::Abandoned)?;
             }

@@ -26,6 +26,10 @@ pub(super) struct Tables {
     rows: Table,
     /// batch -> sealed shares.
     pub(super) shares: Table,
+    /// config | batch -> `BatchRecord`, of epochs that are over.
+    former_batches: Table,
+    /// config | batch -> sealed shares.
+    former_shares: Table,
 }
 
 /// How far this vault is with a batch.
@@ -54,6 +58,8 @@ impl Records {
             echoes: store.table("keygen-echoes")?,
             rows: store.table("keygen-rows")?,
             shares: store.table("shares")?,
+            former_batches: store.table("keygen-former-batches")?,
+            former_shares: store.table("former-shares")?,
         };
         Ok(Self {
             store: store.clone(),
@@ -104,6 +110,37 @@ impl Records {
 
     pub(super) fn put_config(&self, change: &mut Change<'_>, config: &Hash) -> Result<(), StoreError> {
         change.put(self.store.meta(), CONFIG, config)
+    }
+
+    /// Lays the batches of a config that is in force no more apart, with the shares of acknowledged keys, which its share
+    /// key alone opens; destroys the rest. Those that were not acknowledged come back.
+    pub(super) fn lay_apart(
+        &self,
+        change: &mut Change<'_>,
+        config: &Hash,
+    ) -> Result<Vec<(u64, BatchRecord)>, StoreError> {
+        let mut batches = Vec::new();
+        change.each(self.tables.batches, &[], |key, value| {
+            let batch = key.try_into().map(u64::from_be_bytes).map_err(|_| DAMAGED)?;
+            batches.push((batch, parse(value)?));
+            Ok::<_, StoreError>(true)
+        })?;
+        let mut void = Vec::new();
+        for (batch, record) in batches {
+            if record.acked.is_none() {
+                void.push((batch, record));
+                continue;
+            }
+            let name = [config.as_slice(), &batch.to_be_bytes()].concat();
+            change.put(self.tables.former_batches, &name, &record.to_bytes())?;
+            if let Some(sealed) = change.get(self.tables.shares, &batch.to_be_bytes())?.map(<[u8]>::to_vec) {
+                change.put(self.tables.former_shares, &name, &sealed)?;
+            }
+        }
+        for table in [self.tables.batches, self.tables.echoes, self.tables.rows, self.tables.shares] {
+            change.clear(table)?;
+        }
+        Ok(void)
     }
 
     /// Batches that are not done, in order.
@@ -255,5 +292,50 @@ impl Wire for BatchRecord {
             acked: r.option(Reader::array)?,
             done: r.bool()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_an_epoch_that_is_over_are_laid_apart_and_the_rest_is_destroyed() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::open(&Store::create(dir.path()).unwrap()).unwrap();
+        let acked = BatchRecord { acked: Some([1; 32]), ..BatchRecord::new(0, 3) };
+        let open = BatchRecord::new(2, 5);
+        let dealer = Index::new(1).unwrap();
+        records
+            .write(|change| {
+                for (batch, record) in [(7, &acked), (8, &open)] {
+                    records.put_batch(change, batch, record)?;
+                    records.put_shares(change, batch, record.keys, b"sealed")?;
+                    let attempt = Attempt { batch, attempt: record.attempt };
+                    records.put_rows(change, attempt, dealer, b"rows")?;
+                    records.put_echo(change, attempt, dealer, &[2; 32])?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        let void = records.write(|change| records.lay_apart(change, &[9; 32])).unwrap();
+        assert_eq!(void, [(8, open)]);
+        assert_eq!((records.count_shares().unwrap(), records.unfinished().unwrap()), (0, vec![]));
+        let left = |table: Table| {
+            let mut names = Vec::new();
+            let read = records.read(|view| {
+                view.each(table, &[], |key, _| {
+                    names.push(key.to_vec());
+                    Ok(true)
+                })
+            });
+            read.map(|()| names).unwrap()
+        };
+        let Tables { batches, echoes, rows, shares, former_batches, former_shares } = records.tables;
+        for table in [batches, echoes, rows, shares] {
+            assert!(left(table).is_empty());
+        }
+        let name = [&[9; 32][..], &7u64.to_be_bytes()].concat();
+        assert_eq!((left(former_batches), left(former_shares)), (vec![name.clone()], vec![name]));
     }
 }

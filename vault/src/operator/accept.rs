@@ -29,6 +29,8 @@ pub fn accept(data: &Path, token: &TokenConfig, pin_file: &Path, height: u64) ->
     audit.write(|change| {
         boot::write(change, &store, &BootRecord { counter, closing: None })?;
         change.delete(store.meta(), crate::advance::FROZEN)?;
+        // It may be one that its operator has replaced since.
+        crate::configs::withdraw(change, &store)?;
         change.put(store.meta(), FROM, &height.to_be_bytes())?;
         seen::give_up_past(change, &store, counter)?;
         let act = Operator::AcceptedStore { from_height: height, start: counter };

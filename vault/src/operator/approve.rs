@@ -89,12 +89,26 @@ pub fn approve(proposal: &Proposal) -> Result<String, NotApproved> {
     if approved != hash {
         return Err(NotApproved::OtherHash(hex(&hash)));
     }
-    match alone(&proposal.data) {
-        Ok(_alone) => keep(&*Journal::open(&store)?, &store, &Word::Approve(hash))?,
-        Err(RunError::Running(_)) => say(&proposal.data, &Word::Approve(hash)).map(drop)?,
-        Err(error) => return Err(error.into()),
-    }
+    tell(&proposal.data, &store, &Word::Approve(hash))?;
     Ok(format!("{difference}\napproved: {}", hex(&hash)))
+}
+
+/// Takes an approval back.
+///
+/// # Errors
+/// It cannot be kept.
+pub fn withdraw(data: &Path) -> Result<String, NotApproved> {
+    tell(data, &Store::open(data)?, &Word::Withdraw)?;
+    Ok("withdrawn: no committee is approved for the next epoch".to_owned())
+}
+
+/// To the vault that runs, or else into its store.
+fn tell(data: &Path, store: &Store, word: &Word) -> Result<(), NotApproved> {
+    match alone(data) {
+        Ok(_alone) => Ok(keep(&*Journal::open(store)?, store, word)?),
+        Err(RunError::Running(_)) => Ok(say(data, word).map(drop)?),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn read(path: &Path) -> Result<Committee, NotApproved> {

@@ -1,7 +1,7 @@
 //! The operator's own socket: stops and resumes the vault while it runs, whatever its node does.
 //!
 //! It lies in the vault's directory, which only the vault's user may enter, and takes connections of that user (or root)
-//! only. A word is one line: `freeze REASON`, `unfreeze`, `approve HASH` (`approve.rs`), or the question `landlock`. A
+//! only. A word is one line: `freeze REASON`, `unfreeze`, `approve HASH`, `withdraw` (`approve.rs`), or the question `landlock`. A
 //! frozen vault signs no receipt and releases nothing, durably, over restarts too; it still votes and generates keys, which
 //! give nothing away. What a contradiction stopped is not resumed here.
 
@@ -44,6 +44,8 @@ pub enum Word {
     Unfreeze,
     /// The committee of the next epoch is approved, by its hash.
     Approve(Hash),
+    /// No committee is approved any more.
+    Withdraw,
 }
 
 /// Why the operator's word did not arrive, or had no effect.
@@ -70,6 +72,7 @@ impl Word {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("freeze", reason) => Some(Self::Freeze(reason.trim().chars().filter(|c| !c.is_control()).collect())),
             ("unfreeze", "") => Some(Self::Unfreeze),
+            ("withdraw", "") => Some(Self::Withdraw),
             ("approve", hash) => unhex(hash).map(Self::Approve),
             _ => None,
         }
@@ -80,6 +83,7 @@ impl Word {
             // No longer than the record of it: a line that is too long would not be heard.
             Self::Freeze(reason) => format!("freeze {}\n", bounded(reason).replace(char::is_control, " ")),
             Self::Unfreeze => "unfreeze\n".to_owned(),
+            Self::Withdraw => "withdraw\n".to_owned(),
             Self::Approve(committee) => format!("approve {}\n", hex(committee)),
         }
     }
@@ -205,7 +209,7 @@ impl Operator {
                 let in_force = member.health.landlock.load(Ordering::Relaxed);
                 format!("ok {}\n", if in_force { "yes" } else { "no" })
             }
-            None => "no such word: freeze REASON, unfreeze, approve HASH, landlock\n".to_owned(),
+            None => "no such word: freeze REASON, unfreeze, approve HASH, withdraw, landlock\n".to_owned(),
             Some(word) => match member.obey(&word) {
                 Ok(text) => format!("ok {text}\n"),
                 Err(error) => format!("it cannot be kept: {error}\n"),
@@ -238,6 +242,10 @@ pub fn keep(audit: &Journal, store: &Store, word: &Word) -> Result<(), StoreErro
                 change.delete(store.meta(), HELD)?;
                 Act::Unfroze
             }
+            Word::Withdraw => {
+                configs::withdraw(change, store)?;
+                Act::Withdrew
+            }
             Word::Approve(committee) => {
                 configs::approve(change, store, committee)?;
                 Act::Approved { committee: *committee }
@@ -258,6 +266,7 @@ mod tests {
             Word::Freeze(String::new()),
             Word::Unfreeze,
             Word::Approve([0xa5; 32]),
+            Word::Withdraw,
         ] {
             assert_eq!(Word::parse(word.line().trim_end_matches('\n')), Some(word));
         }

@@ -229,9 +229,14 @@ fn a_vault_follows_the_log_into_the_epoch_that_its_operator_approved() {
     let vault = rig.start_unasked();
     let (mut node, hello) = vault.node();
     assert_eq!(hello.height, 2);
-    // The old committee certifies a second block of that height: nobody may be right about both.
+    // Those who have left certify a block above their last: no such block can be, and it contradicts nothing.
     assert_eq!(node.denied(&advance(&old)), Deny::Header);
-    assert_eq!(node.denied(&ask([2; 32], 2, "demo")), Deny::Frozen);
+    assert!(matches!(node.ask(&ask([2; 32], 2, "demo")), Response::Receipt(_)));
+    // Two last blocks cannot both be: whoever certified them, the vault does not judge.
+    let mut second = last.header.clone();
+    second.state = [9; 32];
+    assert_eq!(node.denied(&advance(&network.certify(second))), Deny::Header);
+    assert_eq!(node.denied(&ask([3; 32], 3, "demo")), Deny::Frozen);
     drop(node);
     vault.stop();
     let events = events(&crate::audit::export(&rig, "copy"), &own.keys.identity);
@@ -324,6 +329,36 @@ fn what_an_epoch_has_not_published_is_void_in_the_next() {
     assert!(!log.contains("ERROR"), "{log}");
 }
 
+#[test]
+fn keys_that_were_certified_are_never_made_anew() {
+    let (rig, own) = Rig::made();
+    let network = Network::found(&rig, own);
+    let first = rig.objects();
+    rig.start(&network.file.hash(), None).served().stop();
+    let next = Next::after(&network);
+    assert!(approve(&rig, &next.committee, Some(next.committee.hash())).status.success());
+    let made: Vec<_> = lasting(&rig).difference(&first).cloned().collect();
+    let vault = rig.start_unasked();
+    let (mut node, _) = vault.node();
+    certificate(&mut node, &next);
+    drop(node);
+    vault.stop();
+    // One object is lost: the vault says so and serves its epoch.
+    for object in &made {
+        let away = object.with_extension("away");
+        std::fs::rename(object, &away).unwrap();
+        let vault = rig.start_unasked();
+        let (mut node, _) = vault.node();
+        assert!(matches!(node.ask(&keys(&next.committee, 0)), Response::Denied(Deny::Device)));
+        drop(node);
+        vault.stop();
+        std::fs::rename(&away, object).unwrap();
+    }
+    let vault = rig.start_unasked();
+    let (mut node, _) = vault.node();
+    assert!(certificate(&mut node, &next).verifies(), "what was certified is there again");
+}
+
 /// The token's objects that outlive two starts: all but those of its counter.
 fn lasting(rig: &Rig) -> BTreeSet<PathBuf> {
     let now = rig.objects();
@@ -337,20 +372,18 @@ fn keys_for_the_next_epoch_that_are_not_whole_are_made_anew_at_a_start() {
     let network = Network::found(&rig, own);
     let first = rig.objects();
     rig.start(&network.file.hash(), None).served().stop();
-    let next = Next::after(&network);
-    assert!(approve(&rig, &next.committee, Some(next.committee.hash())).status.success());
     for left in 0..5 {
         let keys: Vec<_> = lasting(&rig).difference(&first).cloned().collect();
         assert_eq!(keys.len(), 5, "two pairs and the share key, nothing left over");
         // As a death leaves them after so many of the token's writes.
         keys.iter().skip(left).for_each(|object| std::fs::remove_file(object).unwrap());
-        let vault = rig.start_unasked();
-        let (mut node, _) = vault.node();
-        assert!(certificate(&mut node, &next).verifies());
-        drop(node);
-        vault.stop();
+        rig.start_unasked().served().stop();
     }
     assert_eq!(lasting(&rig).difference(&first).count(), 5);
+    let next = Next::after(&network);
+    assert!(approve(&rig, &next.committee, Some(next.committee.hash())).status.success());
+    let vault = rig.start_unasked();
+    assert!(certificate(&mut vault.node().0, &next).verifies());
 }
 
 #[test]
@@ -376,11 +409,85 @@ fn a_member_that_leaves_serves_no_more_and_watches_the_log_go_on() {
     assert_eq!(node.denied(&ask([1; 32], 1, "demo")), Deny::Epoch);
     assert_eq!(node.denied(&keys(&next.committee, 0)), Deny::Approval, "it is used up");
     assert_eq!(node.denied(&prevote(3).1), Deny::NoVote);
+
+    // q hostile nodes of the new committee call the old one back, whose vaults still have all their keys: in vain.
+    let back = Header { next_config: network.config().hash(), ..next.block(&config, &first.header).header };
+    let back = next.certify(&config, back);
+    assert_eq!(node.ask(&advance(&back)), Response::Done);
+    let mut again = network.header(4, back.header.hash(), now().max(back.header.time + 1), [0; 32]);
+    assert_eq!(node.denied(&advance(&network.certify(again.clone()))), Deny::Header);
+    again.next_config = config.hash();
+    assert_eq!(node.denied(&advance(&network.certify(again))), Deny::Header);
+    assert_eq!(node.denied(&Request::NextEpoch(network.config().to_bytes())), Deny::Approval);
+    assert_eq!(node.denied(&ask([1; 32], 1, "demo")), Deny::Epoch);
+    assert_eq!(node.denied(&prevote(4).1), Deny::NoVote);
     drop(node);
     vault.stop();
     let vault = rig.start_unasked();
     let (mut node, hello) = vault.node();
-    assert_eq!(hello.height, 2);
-    assert_eq!(node.ask(&advance(&next.block(&config, &first.header))), Response::Done);
+    assert_eq!(hello.height, 3);
     assert_eq!(node.denied(&ask([1; 32], 1, "demo")), Deny::Epoch);
+    assert_eq!(node.denied(&prevote(4).1), Deny::NoVote);
+}
+
+#[test]
+fn an_epoch_that_is_taken_up_ends_the_process_whatever_its_node_does() {
+    let (rig, network, vault) = founded();
+    let (mut node, _) = vault.node();
+    let next = Next::after(&network);
+    assert!(approve(&rig, &next.committee, Some(next.committee.hash())).status.success());
+    let config = next.config(&network, Some(&certificate(&mut node, &next)));
+    assert_eq!(node.ask(&advance(&last(&network, &config))), Response::Done);
+    // It asks and is gone before the answer; whoever comes next holds the line.
+    node.send(&Request::NextEpoch(config.to_bytes()));
+    drop(node);
+    let held = vault.connect();
+    assert_eq!(vault.ended().0, Some(4));
+    drop(held);
+    rig.start_unasked().served().stop();
+}
+
+#[test]
+fn an_approval_can_be_taken_back_and_a_vault_that_is_stopped_uses_none() {
+    let (rig, network, vault) = founded();
+    let (mut node, _) = vault.node();
+    let next = Next::after(&network);
+    let word = || approve(&rig, &next.committee, Some(next.committee.hash()));
+    let operator = |verb: &str| {
+        let done = Command::new(VAULT).arg(verb).arg("--data").arg(rig.path("data")).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    assert!(word().status.success());
+    let config = next.config(&network, Some(&certificate(&mut node, &next)));
+    operator("withdraw-epoch");
+    assert_eq!(node.denied(&keys(&next.committee, 0)), Deny::Approval);
+    assert_eq!(node.ask(&advance(&last(&network, &config))), Response::Done);
+    let taken = Request::NextEpoch(config.to_bytes());
+    assert_eq!(node.denied(&taken), Deny::Approval);
+    assert!(word().status.success());
+    operator("freeze");
+    for refused in [&taken, &keys(&next.committee, 0)] {
+        assert_eq!(node.denied(refused), Deny::Frozen);
+    }
+    drop(node);
+    vault.stop();
+    // While it does not run, too; and a store that is accepted again has none, whatever was in it.
+    operator("withdraw-epoch");
+    assert!(word().status.success());
+    assert!(rig.command("accept-store").args(["--from-height", "1"]).output().unwrap().status.success());
+    let vault = rig.start_unasked();
+    let (mut node, _) = vault.node();
+    operator("unfreeze");
+    assert_eq!(node.denied(&taken), Deny::Approval);
+}
+
+#[test]
+fn a_committee_that_says_another_residency_gets_no_certificate_for_it() {
+    let (rig, network, vault) = founded();
+    let (mut node, _) = vault.node();
+    let mut committee = Next::after(&network).committee;
+    committee.members[0].residency = Residency::Firmware;
+    let shown = approve(&rig, &committee, Some(committee.hash()));
+    assert!(said(&shown).contains("member 1: stays, NOW Firmware instead of Sealed"), "{shown:?}");
+    assert_eq!(node.denied(&keys(&committee, 0)), Deny::Epoch);
 }

@@ -53,6 +53,7 @@ fn worker(dir: &std::path::Path) -> Users {
         leaving: false.into(),
         health: Default::default(),
         pool,
+        room: 0,
         store: store.clone(),
         config,
     });
