@@ -93,7 +93,7 @@ impl Names {
             Ok(answer) => answer.map_err(|error| failed(error.to_string()))?,
             Err(_) => return Err(failed(format!("no answer within {PATIENCE:?}"))),
         };
-        let mut addresses: Vec<IpAddr> = answer.iter().filter(is_one_host).collect();
+        let mut addresses: Vec<IpAddr> = answer.iter().map(|ip| ip.to_canonical()).filter(is_one_host).collect();
         addresses.sort_unstable();
         addresses.dedup();
         addresses.truncate(ADDRESSES);

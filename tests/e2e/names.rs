@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::{VERIFIER, fresh_email, login};
-use crate::devnet::Devnet;
+use crate::devnet::{Devnet, within};
 use crate::dns::Dns;
-use crate::rpc::call_raw;
+use crate::rpc::{call_raw, get};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -39,6 +39,12 @@ fn dns() -> &'static Dns {
 
 fn takes_part(net: &Devnet, member: u8) {
     net.wait_ready(member, Duration::from_secs(60));
+    let mut said = Value::Null;
+    let connected = within(Duration::from_secs(30), || {
+        said = get(net.admin(member), "/readyz").json();
+        ["peers", "envelope_peers"].iter().all(|peers| said["detail"][peers] == 4)
+    });
+    assert!(connected, "not by both ways with all others: {said}");
     let user = json!({"verifier": VERIFIER, "verifier_id": fresh_email("norma")});
     let answer = call_raw(net, member, "KeyAssign", &user).expect("an answer").json();
     assert!(answer["result"]["keys"].is_array(), "{answer}");
@@ -68,8 +74,8 @@ pub(crate) fn a_member_is_found_by_its_name_and_again_where_its_name_leads_later
 
 pub(crate) fn no_name_was_asked_for_by_datagram_and_no_node_was_ended(net: &mut Devnet) {
     assert!(!dns().datagram_came());
-    for member in 1..=4 {
-        let log = std::fs::read_to_string(net.dir().join(format!("member-{member}/node.log"))).expect("a log");
-        assert_eq!(log.matches("locked down").count(), 1, "member {member} was started again");
+    for member in net.network()["members"].as_array().expect("members").iter().take(OTHERS.len()) {
+        let log = std::fs::read_to_string(member["logs"]["node"].as_str().expect("a log")).expect("it can be read");
+        assert_eq!(log.matches("locked down").count(), 1, "a node was started again: {member}");
     }
 }

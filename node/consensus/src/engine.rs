@@ -72,7 +72,7 @@ pub struct Handle {
     submissions: mpsc::Sender<Bytes>,
     tips: watch::Receiver<Tip>,
     peers: Arc<AtomicUsize>,
-    list: Peers,
+    list: Arc<Peers>,
     listening: watch::Receiver<bool>,
     stopped: watch::Receiver<Option<Stopped>>,
     stop: watch::Sender<bool>,
@@ -214,6 +214,7 @@ async fn open(start: ConsensusConfig, chain: Arc<dyn Chain>, vault: Arc<dyn Vote
 
     let (tips, tips_of_handle) = watch::channel(chain.tip());
     let peers = Arc::new(AtomicUsize::new(0));
+    let list = Arc::new(first.kept(channels.net_requests.clone()));
     let app = App {
         blocks: Blocks::load(Arc::clone(&chain), Arc::clone(&config)),
         set: ValidatorSet::new(&config),
@@ -224,6 +225,7 @@ async fn open(start: ConsensusConfig, chain: Arc<dyn Chain>, vault: Arc<dyn Vote
         state: State::new(),
         chain: Arc::clone(&chain),
         peers: Arc::clone(&peers),
+        list: Arc::clone(&list),
         config,
         index,
         book,
@@ -232,7 +234,6 @@ async fn open(start: ConsensusConfig, chain: Arc<dyn Chain>, vault: Arc<dyn Vote
         held,
         tips,
     };
-    let list = first.kept(channels.net_requests.clone());
     let (stop, asked) = watch::channel(false);
     let (done, stopped) = watch::channel(None);
     let (listens, listening) = watch::channel(false);

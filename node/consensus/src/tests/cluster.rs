@@ -11,10 +11,12 @@ use tokio::runtime::{Builder, Runtime};
 use torus_statement::{EpochConfig, Index};
 
 use super::chain::MemoryChain;
-use super::kit::{config, index, p2p};
+use super::kit::{config, config_with, index, p2p};
 use super::vault::{Mood, RuleVault};
 use crate::{Chain, ConsensusConfig, Handle, Stopped, Timing, VoteSigner, start};
 
+/// Whose p2p key is no member's.
+const STRANGER: u8 = 99;
 /// The heartbeat of the tests.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(6);
 
@@ -25,6 +27,8 @@ pub(super) struct Cluster {
     began: Instant,
     /// At what address the first is told at its start that the second is; its endpoint's, if nothing is said.
     pub(super) told: BTreeMap<(u8, u8), Vec<SocketAddr>>,
+    /// Who has another p2p key than the others know, and believes that he has the right one.
+    pub(super) impostor: Option<u8>,
     /// Who listens somewhere else than at his endpoint.
     pub(super) moved: BTreeMap<u8, SocketAddr>,
 }
@@ -47,13 +51,27 @@ impl Cluster {
             running: None,
         };
         let nodes = (1..=5).map(node).collect();
-        Self { nodes, config, directory, began: Instant::now(), told: BTreeMap::new(), moved: BTreeMap::new() }
+        Self {
+            nodes,
+            config,
+            directory,
+            began: Instant::now(),
+            told: BTreeMap::new(),
+            impostor: None,
+            moved: BTreeMap::new(),
+        }
     }
 
     /// Where a member's endpoint is.
     pub(super) fn endpoint(&self, member: u8) -> SocketAddr {
         let text = &self.config.keys().endpoints[usize::from(member) - 1].bft;
         format!("127.0.0.1:{}", text.rsplit_once('/').unwrap().1).parse().unwrap()
+    }
+
+    /// The config as the impostor has it.
+    fn others(&self) -> EpochConfig {
+        let ports = self.endpoint(1).port() - 1;
+        config_with(ports, |member| if self.impostor == Some(member) { p2p(STRANGER) } else { p2p(member) })
     }
 
     fn listens(&self, member: u8) -> Multiaddr {
@@ -90,8 +108,8 @@ impl Cluster {
                     directory: self.directory.join(member.to_string()),
                     listen: self.listens(member),
                     addresses: self.addresses(member),
-                    keypair: p2p(member),
-                    config: (*self.config).clone(),
+                    keypair: if self.impostor == Some(member) { p2p(STRANGER) } else { p2p(member) },
+                    config: if self.impostor == Some(member) { self.others() } else { (*self.config).clone() },
                     index: index(member),
                     timing: Timing {
                         propose: Duration::from_secs(1),

@@ -1,7 +1,8 @@
 //! Members of whom it is not known where they are, or no longer.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
 use super::kit::transaction;
@@ -68,4 +69,32 @@ fn a_member_that_nobody_can_find_may_call_and_is_found_where_it_is_said_to_be() 
     }
     cluster.wait("the others", 30, |c| c.handle(5).peers() == 4);
     commit(&cluster, 6, 1, &ALL);
+
+    // A stranger at that address, now that it has gone: it calls from the address itself, and does not stay.
+    cluster.kill(&[5]);
+    cluster.wait("its end", 30, |c| OTHERS.iter().all(|member| c.handle(*member).peers() == 3));
+    cluster.impostor = Some(5);
+    cluster.start(&[5]);
+    for other in OTHERS {
+        cluster.seek(5, other, cluster.endpoint(other));
+    }
+    let seen = Cell::new(0);
+    let until = Instant::now() + Duration::from_secs(5);
+    cluster.wait("some seconds", 10, |c| {
+        seen.set(seen.get().max(c.handle(5).peers()));
+        Instant::now() > until
+    });
+    cluster.say(&format!("a stranger in its place saw {} members before it was shown out", seen.get()));
+    cluster.wait("the stranger's end", 10, |c| c.handle(5).peers() == 0);
+    commit(&cluster, 7, 1, &OTHERS);
+    cluster.kill(&[5]);
+    cluster.impostor = None;
+    cluster.start(&[5]);
+    // Its address led to a stranger: the engine tries it again when it is told again.
+    cluster.wait("the others", 60, |c| {
+        std::thread::sleep(Duration::from_millis(500));
+        OTHERS.iter().for_each(|member| c.seek(*member, 5, c.endpoint(5)));
+        c.handle(5).peers() == 4
+    });
+    commit(&cluster, 8, 5, &ALL);
 }
