@@ -17,7 +17,6 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
-use libp2p::Multiaddr;
 use serde::Deserialize;
 use torus_mapping::{Failed, genesis_root};
 use torus_statement::config::{Buffer, Endpoint, Member, chain_id};
@@ -28,6 +27,8 @@ use torus_statement::text::NetworkName;
 use torus_statement::{
     Committee, EpochConfig, Index, KeyCertificate, KeyPart, NetworkFile, Sizes, TimeConstants, Wire,
 };
+
+use crate::place::Place;
 
 /// The file of the p2p key in a node's data directory: 32 bytes, readable by its owner alone.
 pub const P2P_KEY: &str = "p2p.key";
@@ -285,10 +286,7 @@ fn endpoints(texts: &[String], sizes: Sizes) -> Result<Vec<Endpoint>, GenesisErr
             return Err(bad("the first is not an http URL"));
         }
         for address in [p2p, bft] {
-            let parsed: Multiaddr = address.parse().map_err(|_| bad(&format!("{address} is no multiaddress")))?;
-            if parsed.iter().any(|part| matches!(part, libp2p::multiaddr::Protocol::P2p(_))) {
-                return Err(bad("peer ids do not belong here: the certificates pin them"));
-            }
+            Place::parse(address).map_err(|why| bad(&format!("{address} cannot be used: {why}")))?;
         }
         if [http, p2p, bft].iter().any(|part| part.len() > 256) {
             return Err(bad("an address is above 256 bytes"));

@@ -1,6 +1,6 @@
 //! `torus-node`: the network's side of a member. It holds no secret of any user.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -57,6 +57,13 @@ struct RunArgs {
     /// Where the operator looks: readiness and metrics.
     #[arg(long)]
     admin: SocketAddr,
+    /// At which one address of this machine to listen for other members, at the endpoint's ports: needed if this member's
+    /// endpoint is a name, or an address that another machine has for it.
+    #[arg(long, value_name = "IP")]
+    listen_members: Option<IpAddr>,
+    /// Whom to ask for members whose endpoints are names, by TCP, instead of the servers in /etc/resolv.conf.
+    #[arg(long, value_name = "IP:PORT", value_delimiter = ',')]
+    resolvers: Vec<SocketAddr>,
     /// TLS certificate chain in PEM; read again when it changes.
     #[arg(long, requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -109,6 +116,8 @@ fn run(args: RunArgs) -> Result<(), String> {
         vault_socket: args.vault_socket,
         network_file: args.network_file,
         index: args.index,
+        listen: args.listen_members,
+        resolvers: args.resolvers,
         tls: args.tls_cert.zip(args.tls_key),
         key,
     };

@@ -1,23 +1,24 @@
 //! A node's life: open everything, then serve, until a signal, the vault or the engine ends it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::identity::Keypair;
-use libp2p::multiaddr::{self, Multiaddr, Protocol};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use torus_statement::network::MAX_NETWORK_FILE;
-use torus_statement::{EpochConfig, Index, NetworkFile, Wire};
+use torus_statement::{Index, NetworkFile, Wire};
 
 use crate::api::{Backend, Limits, Metrics, Server, Tls, serve_admin, serve_api};
 use crate::audit::AuditHeads;
 use crate::backend::{NodeBackend, Parts};
 use crate::chain::NodeChain;
 use crate::keygen::Keygen;
-use crate::p2p::{self, Peer, peer_id};
+use crate::members::Members;
+use crate::p2p;
+use crate::seek::Places;
 use crate::signer::VaultSigner;
 use crate::store::Store;
 use crate::vault_link::{LinkError, VaultLink};
@@ -45,6 +46,10 @@ pub struct Options {
     pub network_file: PathBuf,
     /// This member.
     pub index: u8,
+    /// The address at which to listen for other members, if it is not their endpoint's.
+    pub listen: Option<IpAddr>,
+    /// Name servers instead of the system's.
+    pub resolvers: Vec<SocketAddr>,
     /// Certificate chain and key, both in PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// The p2p key.
@@ -69,14 +74,6 @@ pub struct Opened {
     members: Members,
 }
 
-/// Where the members are: addresses, since a node that serves asks no name server.
-struct Members {
-    listen: (Multiaddr, Multiaddr),
-    peers: Vec<Peer>,
-    bind: Vec<u16>,
-    connect: Vec<u16>,
-}
-
 /// Why a node ends, in words for its operator.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -99,8 +96,9 @@ impl Opened {
         if self.tls.is_some() { Role::NodeTls } else { Role::Node }
     }
 
-    /// Files and ports that the node needs after it was confined: the engine's log and, while it starts, what its
-    /// library reads of the system's names; certificates that are replaced; the other members.
+    /// Files and ports that the node needs after it was confined: the engine's log; certificates that are replaced; the
+    /// other members and the name servers. And while the engine starts, what its library reads for a resolver of its
+    /// own: it insists on one, although it is never given a name. The node's own has read both files by now.
     pub fn access(&self) -> Access {
         let names = ["/etc/resolv.conf", "/etc/hosts"].into_iter().map(PathBuf::from).filter(|path| path.exists());
         let certificates = self.tls.iter().flat_map(Tls::directories);
@@ -130,7 +128,8 @@ pub fn open(options: Options, listeners: Listeners) -> Result<Opened, Ended> {
     }
     let tls = options.tls.as_ref().map(|(certificate, key)| Tls::load(certificate, key)).transpose();
     let tls = tls.map_err(|e| Ended(e.to_string()))?;
-    let members = Members::of(&network.config, me)?;
+    let members = Members::of(&network.config, me, options.listen, &options.resolvers);
+    let members = members.map_err(|e| Ended(e.to_string()))?;
     let store = Store::open(&options.data.join("store"), &network).map_err(|e| Ended(e.to_string()))?;
     let engine = options.data.join(ENGINE);
     std::fs::create_dir_all(&engine).map_err(|e| Ended(format!("{}: {e}", engine.display())))?;
@@ -167,11 +166,14 @@ async fn live(opened: Opened, confined: Confined) -> Result<(), Ended> {
     let chain = NodeChain::open(Arc::new(store), Arc::clone(&config), me, options.key.clone());
     let chain = Arc::new(chain.map_err(|e| end(&e))?);
     let keypair = keypair(&options.key)?;
-    let (p2p, inbound) = p2p::start(keypair.clone(), members.listen.0, members.peers).map_err(|e| end(&e))?;
+    let started = p2p::start(keypair.clone(), members.listen.0, members.peers, members.names.clone());
+    let (p2p, inbound) = started.map_err(|e| end(&e))?;
 
+    let places = Places::new(members.engines, members.names);
     let start = ConsensusConfig {
         directory: options.data.join(ENGINE),
         listen: members.listen.1,
+        addresses: places.first().await,
         keypair,
         config: config.as_ref().clone(),
         index: me,
@@ -188,7 +190,7 @@ async fn live(opened: Opened, confined: Confined) -> Result<(), Ended> {
         () = engine.listening() => {}
         why = engine.stopped() => return Err(Ended(format!("the engine has stopped: {why:?}"))),
         () = tokio::time::sleep(LISTENING) => {
-            return Err(Ended(format!("the engine does not listen on its endpoint (is the port free?) after {LISTENING:?}")));
+            return Err(Ended(format!("the engine does not listen at its endpoint (is the port free, the address this machine's?) after {LISTENING:?}")));
         }
     }
     let mut locked = confined.filter().map_err(|e| end(&e))?;
@@ -222,6 +224,7 @@ async fn live(opened: Opened, confined: Confined) -> Result<(), Ended> {
     };
     let heads = AuditHeads { me, chain: Arc::clone(&chain), engine: Arc::clone(&engine), link: link.clone() };
     let heading = tokio::spawn(heads.run());
+    tokio::spawn(places.keep(Arc::clone(&engine)));
     let keygen = Keygen { config, me, chain, engine: Arc::clone(&engine), link: link.clone(), p2p };
     let (listen, admin) = (listeners.api.local_addr().ok(), listeners.admin.local_addr().ok());
     let generating = tokio::spawn(keygen.run(inbound));
@@ -261,41 +264,4 @@ async fn connect(options: &Options) -> Result<(VaultLink, torus_ipc::Hello), End
 
 fn keypair(key: &ed25519_dalek::SigningKey) -> Result<Keypair, Ended> {
     Keypair::ed25519_from_bytes(key.to_bytes()).map_err(|error| Ended(format!("the p2p key: {error}")))
-}
-
-impl Members {
-    fn of(config: &EpochConfig, me: Index) -> Result<Self, Ended> {
-        let mut all =
-            Self { listen: (Multiaddr::empty(), Multiaddr::empty()), peers: vec![], bind: vec![], connect: vec![] };
-        for index in config.sizes().members() {
-            let endpoint = config.keys().endpoints.get(index.slot());
-            let endpoint = endpoint.ok_or_else(|| Ended(format!("member {index} has no endpoint")))?;
-            let (p2p, bft) = (address(&endpoint.p2p, index)?, address(&endpoint.bft, index)?);
-            let ports = [p2p.1, bft.1];
-            if index == me {
-                all.bind.extend(ports);
-                all.listen = (p2p.0, bft.0);
-                continue;
-            }
-            all.connect.extend(ports);
-            let id = config.member(index).and_then(|keys| peer_id(&keys.p2p));
-            let id = id.ok_or_else(|| Ended(format!("the p2p key of member {index} is no Ed25519 key")))?;
-            all.peers.push(Peer { index, id, address: p2p.0 });
-        }
-        Ok(all)
-    }
-}
-
-/// An address and its port. Names are refused: asking for one takes datagrams and files, which a node that serves has
-/// not; and an address that stands for all of a machine's is none that others could reach.
-fn address(text: &str, index: Index) -> Result<(Multiaddr, u16), Ended> {
-    let told = |why: &str| Ended(format!("the endpoint {text} of member {index} cannot be used: {why}"));
-    let address: Multiaddr = text.parse().map_err(|error: multiaddr::Error| told(&error.to_string()))?;
-    let parts: Vec<Protocol<'_>> = address.iter().collect();
-    let port = match parts.as_slice() {
-        [Protocol::Ip4(ip), Protocol::Tcp(port)] if !ip.is_unspecified() => *port,
-        [Protocol::Ip6(ip), Protocol::Tcp(port)] if !ip.is_unspecified() => *port,
-        _ => return Err(told("it must be /ip4/…/tcp/… or /ip6/…/tcp/…, one address and no name")),
-    };
-    Ok((address, port))
 }

@@ -11,7 +11,7 @@ use torus_tests::issuer::Issuer;
 use torus_tests::network_file::NetworkBoard;
 use torus_tests::plan::{Layout, Shape};
 use torus_tests::process::{Program, Role, alive, listen, signal};
-use torus_tests::supervisor::{Daemon, End};
+use torus_tests::supervisor::{Daemon, End, Extra};
 
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_torus-devnet");
 
@@ -71,7 +71,7 @@ async fn what_dies_comes_back_and_what_was_stopped_does_not() {
     let board = board(&dir);
     let program = shell(dir.path(), "exec sleep 600");
     let daemon = Daemon::new(2, Role::Node, program, PathBuf::from(LAUNCHER), Arc::clone(&board));
-    daemon.start(Vec::new()).await.unwrap();
+    daemon.start(Extra::default()).await.unwrap();
     let first = board.pid(2, Role::Node);
     assert!(alive(first));
 
@@ -94,7 +94,7 @@ async fn what_dies_comes_back_and_what_was_stopped_does_not() {
     assert!(!alive(third));
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(board.pid(2, Role::Node), 0);
-    daemon.start(Vec::new()).await.unwrap();
+    daemon.start(Extra::default()).await.unwrap();
     assert!(alive(board.pid(2, Role::Node)));
     daemon.stop(End::Crash).await;
     assert_eq!(board.pid(2, Role::Node), 0);

@@ -276,3 +276,24 @@ fn the_vaults_page_lists_every_crate_that_it_links_and_how_long_its_own_are() {
     let gone: Vec<_> = listed.difference(&foreign).collect();
     assert!(missing.is_empty() && gone.is_empty(), "not on the page: {missing:?}; not linked any more: {gone:?}");
 }
+
+/// What `deny.toml` says of two advisories.
+#[test]
+fn what_resolves_names_is_built_without_dnssec() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--filter-platform", "x86_64-unknown-linux-gnu"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    let json: Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    let nodes = json["resolve"]["nodes"].as_array().expect("a list");
+    let hickory: Vec<_> =
+        nodes.iter().filter(|node| node["id"].as_str().is_some_and(|id| id.contains("hickory-"))).collect();
+    assert_eq!(hickory.len(), 2, "hickory-proto and hickory-resolver, once each");
+    for node in hickory {
+        let features = node["features"].as_array().expect("a list");
+        assert!(!features.is_empty());
+        let more = |feature: &str| ["dnssec", "tls", "https", "quic", "h3"].iter().any(|name| feature.contains(name));
+        assert!(!features.iter().filter_map(Value::as_str).any(more), "{features:?}");
+    }
+}

@@ -109,7 +109,7 @@ async fn twice(fleet: &Fleet, binaries: &Binaries, member: Member) -> Result<()>
             [_, twice] => (vec![(TWICE.to_owned(), program.clone().into_os_string())], twice),
         };
         fleet.stop(1, End::InOrder).await?;
-        fleet.start(1, extra).await?;
+        fleet.start(1, extra, None).await?;
         until(Goal::Filled, "starting member 1", shape, fleet.layout(), &[1], patience(shape)).await?;
         let reveal = Arc::new(prepared_login(fleet).await?);
         let started = Instant::now();

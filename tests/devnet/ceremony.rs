@@ -197,10 +197,8 @@ fn found_network(binaries: &Binaries, layout: &Layout, shape: &Shape, issuer: &I
     }
     for member in shape.members() {
         let p = shape.ports(member);
-        let endpoint = format!(
-            "{member}=http://127.0.0.1:{}/jrpc,/ip4/127.0.0.1/tcp/{},/ip4/127.0.0.1/tcp/{}",
-            p.api, p.p2p, p.bft
-        );
+        let host = shape.host(member);
+        let endpoint = format!("{member}=http://127.0.0.1:{}/jrpc,{host}/tcp/{},{host}/tcp/{}", p.api, p.p2p, p.bft);
         genesis.extend(args!["--endpoint", endpoint]);
     }
     genesis.extend(shape.members().map(|member| layout.member(member).member_file().into_os_string()));
@@ -280,6 +278,9 @@ pub fn node_program(binaries: &Binaries, layout: &Layout, founded: &Founded, mem
         "--admin",
         format!("127.0.0.1:{}", ports.admin),
     ];
+    if let Some(resolver) = founded.shape.resolver {
+        args.extend(args!["--resolvers", resolver.to_string()]);
+    }
     args.extend(confinement(member, Role::Node));
     Program { path: binaries.node(), args, env: Vec::new(), listener: None, log: files.log(Role::Node) }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -27,8 +28,8 @@ pub enum Order {
     Stop(u8),
     /// Stop a member's node alone; its vault goes on without one.
     StopNode(u8),
-    /// Start a member, its clock off by so many seconds.
-    Start(u8, i64),
+    /// Start a member, its clock off by so many seconds, listening for others at this address.
+    Start(u8, i64, Option<IpAddr>),
     /// SIGKILL to one process, which comes back by itself.
     Kill(u8, Role),
     /// SIGKILL to every process at once.
@@ -44,7 +45,8 @@ impl fmt::Display for Order {
         match self {
             Self::Stop(member) => write!(f, "stop {member}"),
             Self::StopNode(member) => write!(f, "stop-node {member}"),
-            Self::Start(member, offset) => write!(f, "start {member} {offset}"),
+            Self::Start(member, offset, None) => write!(f, "start {member} {offset}"),
+            Self::Start(member, offset, Some(ip)) => write!(f, "start {member} {offset} {ip}"),
             Self::Kill(member, role) => write!(f, "kill {member} {role}"),
             Self::KillAll => f.write_str("kill-all"),
             Self::RestartAll => f.write_str("restart-all"),
@@ -62,8 +64,9 @@ impl FromStr for Order {
         match words.as_slice() {
             ["stop", member] => Ok(Self::Stop(member.parse().map_err(|_| bad())?)),
             ["stop-node", member] => Ok(Self::StopNode(member.parse().map_err(|_| bad())?)),
-            ["start", member, offset] => {
-                Ok(Self::Start(member.parse().map_err(|_| bad())?, offset.parse().map_err(|_| bad())?))
+            ["start", member, offset, listen @ ..] if listen.len() <= 1 => {
+                let listen = listen.first().map(|ip| ip.parse()).transpose().map_err(|_| bad())?;
+                Ok(Self::Start(member.parse().map_err(|_| bad())?, offset.parse().map_err(|_| bad())?, listen))
             }
             ["kill", member, role] => Ok(Self::Kill(member.parse().map_err(|_| bad())?, role.parse()?)),
             ["kill-all"] => Ok(Self::KillAll),
@@ -109,9 +112,9 @@ async fn obey(fleet: &Fleet, order: Order) -> Result<String> {
         Order::StopNode(member) => {
             fleet.stop_node(member, End::InOrder).await.map(|()| format!("member {member}'s node is stopped"))
         }
-        Order::Start(member, offset) => {
+        Order::Start(member, offset, listen) => {
             let clock = if offset == 0 { Vec::new() } else { clock_off_by(offset)? };
-            fleet.start(member, clock).await.map(|()| format!("member {member} is started"))
+            fleet.start(member, clock, listen).await.map(|()| format!("member {member} is started"))
         }
         Order::Kill(member, role) => {
             fleet.kill(member, role).await.map(|()| format!("member {member} lost its {role}"))
@@ -156,7 +159,8 @@ mod tests {
         for order in [
             Order::Stop(2),
             Order::StopNode(4),
-            Order::Start(3, -600),
+            Order::Start(3, -600, None),
+            Order::Start(4, 0, Some([127, 0, 0, 2].into())),
             Order::Kill(1, Role::Vault),
             Order::KillAll,
             Order::RestartAll,
@@ -164,7 +168,17 @@ mod tests {
         ] {
             assert_eq!(order.to_string().parse::<Order>().unwrap(), order);
         }
-        for line in ["", "stop", "stop two", "kill 1", "kill 1 all", "start 1", "status now"] {
+        for line in [
+            "",
+            "stop",
+            "stop two",
+            "kill 1",
+            "kill 1 all",
+            "start 1",
+            "start 1 0 here",
+            "start 1 0 ::1 2",
+            "status now",
+        ] {
             assert!(line.parse::<Order>().is_err(), "{line}");
         }
     }

@@ -1,5 +1,7 @@
 //! All members of a running devnet, started and stopped one by one or together.
 
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use crate::issuer::Issuer;
 use crate::network_file::NetworkBoard;
 use crate::plan::Layout;
 use crate::process::{Role, alive, listen};
-use crate::supervisor::{Daemon, End, ExtraEnv};
+use crate::supervisor::{Daemon, End, Extra};
 use crate::{Result, Trouble};
 
 /// The members of a devnet.
@@ -59,11 +61,14 @@ impl Fleet {
         &self.layout
     }
 
-    /// Starts a member: the vault, then the node.
-    pub async fn start(&self, member: u8, extra: ExtraEnv) -> Result<()> {
+    /// Starts a member with more variables: the vault, then the node. It listens where it is said to, and if its endpoints
+    /// are names on 127.0.0.1 unless that is said otherwise.
+    pub async fn start(&self, member: u8, env: Vec<(String, OsString)>, listen: Option<IpAddr>) -> Result<()> {
         let pair = self.pair(member)?;
-        pair.vault.start(extra.clone()).await?;
-        pair.node.start(extra).await
+        pair.vault.start(Extra { env: env.clone(), args: Vec::new() }).await?;
+        let named = self.founded.shape.resolver.map(|_| IpAddr::from(Ipv4Addr::LOCALHOST));
+        let args = listen.or(named).map_or_else(Vec::new, |ip| args!["--listen-members", ip.to_string()]);
+        pair.node.start(Extra { env, args }).await
     }
 
     /// Ends a member: the node, then the vault. It stays down.
@@ -93,7 +98,7 @@ impl Fleet {
     /// Starts every member.
     pub async fn start_all(&self) -> Result<()> {
         for member in self.founded.shape.members() {
-            self.start(member, Vec::new()).await?;
+            self.start(member, Vec::new(), None).await?;
         }
         Ok(())
     }
@@ -143,7 +148,7 @@ impl Fleet {
 }
 
 /// The variables that put a process's clock `offset` away from the machine's.
-pub fn clock_off_by(offset: i64) -> Result<ExtraEnv> {
+pub fn clock_off_by(offset: i64) -> Result<Vec<(String, OsString)>> {
     let missing = || Trouble::Refused("libfaketime is missing: run `make deps-test`".to_owned());
     let library = faketime().ok_or_else(missing)?;
     let off = Duration::from_secs(offset.unsigned_abs()).as_secs();

@@ -2,6 +2,7 @@
 //! anything but loopback and to clear a directory that holds anything else.
 
 use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -65,6 +66,9 @@ enum Command {
         /// Give it a clock that is off by so many seconds.
         #[arg(long, default_value_t = 0, allow_hyphen_values = true)]
         clock_offset: i64,
+        /// Let its node listen for other members at this address.
+        #[arg(long)]
+        listen: Option<IpAddr>,
     },
     /// Kill one process of a member with SIGKILL; it is started again.
     KillMember {
@@ -105,6 +109,9 @@ struct Network {
     /// Unassigned keys that the buffer keeps.
     #[arg(long)]
     keys: Option<u32>,
+    /// Members' endpoints are names, member1.torus.test and so on, which this name server knows (by TCP).
+    #[arg(long, value_name = "IP:PORT")]
+    resolver: Option<SocketAddr>,
 }
 
 #[derive(Args)]
@@ -147,7 +154,9 @@ fn obey(command: Command) -> Result<ExitCode> {
         Command::StopMember { member, node } => {
             tell(member.place, if node { Order::StopNode(member.index) } else { Order::Stop(member.index) })
         }
-        Command::StartMember { member, clock_offset } => tell(member.place, Order::Start(member.index, clock_offset)),
+        Command::StartMember { member, clock_offset, listen } => {
+            tell(member.place, Order::Start(member.index, clock_offset, listen))
+        }
         Command::KillMember { member, vault, .. } => {
             tell(member.place, Order::Kill(member.index, if vault { Role::Vault } else { Role::Node }))
         }
@@ -184,7 +193,8 @@ fn run(wish: &Wish) -> Result<ExitCode> {
 
 impl Network {
     fn wish(self, dir: PathBuf, fresh: bool) -> Wish {
-        Wish { dir, members: self.members, port: self.port, keys: self.keys, fresh, limits: None }
+        let (members, port, keys, resolver) = (self.members, self.port, self.keys, self.resolver);
+        Wish { dir, members, port, keys, resolver, fresh, limits: None }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -31,12 +32,15 @@ pub struct Shape {
     /// Unassigned keys that the buffer keeps; the network's own default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keys: Option<u32>,
+    /// The name server that members are asked for at; without one their endpoints are addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolver: Option<SocketAddr>,
 }
 
 impl Shape {
     /// A shape whose sizes the protocol is sound for and whose ports fit below the ephemeral ones.
     pub fn new(network: &str, n: u8, port: u16, keys: Option<u32>) -> Result<Self> {
-        let shape = Self { network: network.to_owned(), n, port, keys };
+        let shape = Self { network: network.to_owned(), n, port, keys, resolver: None };
         shape.sizes()?;
         let last = u32::from(port) + u32::from(PORTS_PER_MEMBER) * (u32::from(n) + 1);
         if port < 1024 || last > u32::from(FIRST_EPHEMERAL) {
@@ -62,6 +66,19 @@ impl Shape {
     /// The issuer's origin.
     pub fn issuer(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The same with names as endpoints, which this server knows.
+    pub fn named(self, resolver: Option<SocketAddr>) -> Self {
+        Self { resolver, ..self }
+    }
+
+    /// A member's host, as its endpoints for other members have it.
+    pub fn host(&self, member: u8) -> String {
+        match self.resolver {
+            Some(_) => format!("/dns/member{member}.torus.test"),
+            None => "/ip4/127.0.0.1".to_owned(),
+        }
     }
 
     /// A member's four ports.

@@ -1,5 +1,6 @@
 //! From nothing, or from disk, to a running network and back: what every use of the launcher has in common.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Wish {
     pub port: Option<u16>,
     /// Unassigned keys that the buffer keeps.
     pub keys: Option<u32>,
+    /// The name server for members whose endpoints are names.
+    pub resolver: Option<SocketAddr>,
     /// Whether a network on disk is cleared first.
     pub fresh: bool,
     /// Limits of the vaults, where they are not the default ones.
@@ -44,6 +47,7 @@ impl Wish {
             self.port.or(saved.map(|s| s.port)).unwrap_or(PORT),
             self.keys.or(saved.and_then(|s| s.keys)),
         )
+        .map(|shape| shape.named(self.resolver.or(saved.and_then(|s| s.resolver))))
     }
 }
 

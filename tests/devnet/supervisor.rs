@@ -20,11 +20,17 @@ const SOUND_LIFE: Duration = Duration::from_secs(30);
 /// A daemon that has not ended by then is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// Variables that one start adds, for example a clock that is off.
-pub type ExtraEnv = Vec<(String, OsString)>;
+/// What one start adds.
+#[derive(Clone, Debug, Default)]
+pub struct Extra {
+    /// Variables, for example a clock that is off.
+    pub env: Vec<(String, OsString)>,
+    /// Arguments.
+    pub args: Vec<OsString>,
+}
 
 enum Order {
-    Start(ExtraEnv, oneshot::Sender<Result<()>>),
+    Start(Extra, oneshot::Sender<Result<()>>),
     Stop(End, oneshot::Sender<()>),
     Kill(oneshot::Sender<bool>),
 }
@@ -48,13 +54,13 @@ impl Daemon {
     /// the tie between processes is one to the thread that starts them.
     pub fn new(member: u8, role: Role, program: Program, launcher: PathBuf, board: Arc<NetworkBoard>) -> Self {
         let (orders, inbox) = mpsc::channel(8);
-        let keeper = Keeper { member, role, program, launcher, board, extra: Vec::new(), pause: FIRST_PAUSE };
+        let keeper = Keeper { member, role, program, launcher, board, extra: Extra::default(), pause: FIRST_PAUSE };
         tokio::spawn(keeper.keep(inbox));
         Self { orders }
     }
 
     /// Starts it unless it runs.
-    pub async fn start(&self, extra: ExtraEnv) -> Result<()> {
+    pub async fn start(&self, extra: Extra) -> Result<()> {
         let (tx, rx) = oneshot::channel();
         let _ = self.orders.send(Order::Start(extra, tx)).await;
         rx.await.unwrap_or_else(|_| Err(Trouble::Refused("the supervisor is gone".to_owned())))
@@ -81,7 +87,7 @@ struct Keeper {
     program: Program,
     launcher: PathBuf,
     board: Arc<NetworkBoard>,
-    extra: ExtraEnv,
+    extra: Extra,
     pause: Duration,
 }
 
@@ -130,10 +136,12 @@ impl Keeper {
     }
 
     fn spawn(&mut self) -> Result<tokio::process::Child> {
-        let fixed = self.program.env.len();
-        self.program.env.extend(self.extra.iter().cloned());
+        let fixed = (self.program.env.len(), self.program.args.len());
+        self.program.env.extend(self.extra.env.iter().cloned());
+        self.program.args.extend(self.extra.args.iter().cloned());
         let child = self.program.start(&self.launcher);
-        self.program.env.truncate(fixed);
+        self.program.env.truncate(fixed.0);
+        self.program.args.truncate(fixed.1);
         child
     }
 

@@ -30,7 +30,13 @@ const SHORT: &str = "--fsize=67108864";
 
 impl Devnet {
     /// Founds a fresh network and waits until every member is ready and the buffer is filled.
+    #[allow(dead_code, reason = "used by one of the programs that share this")]
     pub(crate) fn start(name: &str, members: u8, port: u16, keys: Option<u32>) -> Self {
+        Self::start_with(name, members, port, keys, Vec::new())
+    }
+
+    /// The same with more arguments to the launcher.
+    pub(crate) fn start_with(name: &str, members: u8, port: u16, keys: Option<u32>, more: Vec<String>) -> Self {
         let bin = binaries();
         // Beside the binaries, so that the logs are there when a check has failed.
         let dir = bin.join("../e2e").join(name);
@@ -38,6 +44,7 @@ impl Devnet {
         if let Some(keys) = keys {
             start.extend(["--keys".to_owned(), keys.to_string()]);
         }
+        start.extend(more);
         let mut net = Self { launcher: None, bin, dir, start, members, only_locked: name == LOCKED };
         net.launch(true);
         net.wait_filled(Duration::from_secs(150 + 60 * u64::from(members)));

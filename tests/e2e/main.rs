@@ -8,11 +8,13 @@
 mod audit;
 mod client;
 mod devnet;
+mod dns;
 mod faults;
 mod harness;
 mod js;
 mod logins;
 mod long;
+mod names;
 mod residue;
 mod rpc;
 mod theft;
@@ -27,7 +29,7 @@ use harness::{Group, World, checks};
 
 impl World for Devnet {
     fn start(name: &str, members: u8, port: u16, keys: Option<u32>) -> Self {
-        Self::start(name, members, port, keys)
+        Self::start_with(name, members, port, keys, names::arguments(name, port))
     }
 
     fn make_whole(&mut self) {
@@ -102,6 +104,18 @@ fn groups() -> Vec<Group<Devnet>> {
             keys: Some(64),
             long: false,
             checks: checks![residue::what_is_searched_for_is_found_in_a_vaults_own_memory_where_that_can_be_read],
+        },
+        Group {
+            name: names::NAMED,
+            members: 5,
+            port: 300,
+            keys: Some(64),
+            long: false,
+            checks: checks![
+                names::a_member_whose_name_does_not_resolve_yet_takes_part,
+                names::a_member_is_found_by_its_name_and_again_where_its_name_leads_later,
+                names::no_name_was_asked_for_by_datagram_and_no_node_was_ended,
+            ],
         },
         Group {
             name: "clock",

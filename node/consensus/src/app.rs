@@ -32,6 +32,7 @@ use super::failure::Stopped;
 use super::gossip::Gossip;
 use super::marker::Marker;
 use super::part::Part;
+use super::peers::Peers;
 use super::signing::{SharedBook, Shown};
 
 /// How often the loop looks at its clocks.
@@ -70,6 +71,7 @@ pub(super) struct App {
     pub(super) requests: mpsc::Sender<NetworkRequest>,
     pub(super) tips: watch::Sender<Tip>,
     pub(super) peers: Arc<AtomicUsize>,
+    pub(super) list: Arc<Peers>,
     pub(super) blocks: Blocks,
     pub(super) set: ValidatorSet,
     pub(super) state: State,
@@ -318,7 +320,7 @@ impl App {
     async fn count_peers(&mut self) {
         let dump = tokio::time::timeout(Duration::from_millis(500), NetworkRequest::dump_state(&self.requests)).await;
         if let Ok(Ok(Some(dump))) = dump {
-            self.peers.store(dump.peers.len(), Ordering::Relaxed);
+            self.peers.store(self.list.count(&dump.peers), Ordering::Relaxed);
         }
     }
 }

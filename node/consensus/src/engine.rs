@@ -1,5 +1,7 @@
 //! Starts the engine: its network, log and actors, and the loop beside them. It opens one socket and one directory.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use super::context::{Member, Torus, ValidatorSet};
 use super::failure::{NotStarted, Stopped};
 use super::gossip::Gossip;
 use super::marker::Marker;
+use super::peers::{First, Peers};
 use super::settings::{EngineConfig, Timing, peer_id, timeouts};
 use super::signing::{SharedBook, Shown, TorusVerifier, VaultSigner};
 
@@ -50,9 +53,12 @@ pub struct ConsensusConfig {
     pub directory: PathBuf,
     /// Where the engine listens.
     pub listen: Multiaddr,
+    /// Where the other members are. One of whom nothing is known yet may be missing: it may call, and `Handle::seek`
+    /// says more. The config's endpoints may be names, and are not looked at.
+    pub addresses: BTreeMap<Index, Vec<SocketAddr>>,
     /// The node's p2p key, the one that its key certificate names.
     pub keypair: Keypair,
-    /// The epoch's config: members, keys, endpoints.
+    /// The epoch's config: members and keys.
     pub config: EpochConfig,
     /// This member.
     pub index: Index,
@@ -66,6 +72,7 @@ pub struct Handle {
     submissions: mpsc::Sender<Bytes>,
     tips: watch::Receiver<Tip>,
     peers: Arc<AtomicUsize>,
+    list: Arc<Peers>,
     listening: watch::Receiver<bool>,
     stopped: watch::Receiver<Option<Stopped>>,
     stop: watch::Sender<bool>,
@@ -93,6 +100,11 @@ impl Handle {
     /// Peers of the engine that are connected, about a second ago.
     pub fn peers(&self) -> usize {
         self.peers.load(Ordering::Relaxed)
+    }
+
+    /// Says where a member is now. It is dialled there unless it is connected.
+    pub async fn seek(&self, member: Index, addresses: &[SocketAddr]) {
+        self.list.seek(member, addresses).await;
     }
 
     /// Returns when the engine listens for other members: from then on it opens and binds nothing. Never, if it stops
@@ -137,14 +149,15 @@ pub fn start(
 }
 
 async fn open(start: ConsensusConfig, chain: Arc<dyn Chain>, vault: Arc<dyn VoteSigner>) -> Result<Handle, NotStarted> {
-    let ConsensusConfig { directory, listen, keypair, config, index, timing } = start;
+    let ConsensusConfig { directory, listen, addresses, keypair, config, index, timing } = start;
     let config = Arc::new(config);
     let me = config.member(index).ok_or(NotStarted::Stranger("its index"))?;
     if peer_id(&me.p2p) != Some(keypair.public().to_peer_id()) {
         return Err(NotStarted::Stranger("its p2p key"));
     }
     let consensus_key = me.consensus.to_compressed().to_vec();
-    let engine_config = EngineConfig::new(&config, index, listen)?;
+    let first = First::new(&config, index, &addresses)?;
+    let engine_config = EngineConfig::new(&config, index, listen, first.all());
 
     std::fs::create_dir_all(&directory)?;
     let log = directory.join("wal");
@@ -201,6 +214,7 @@ async fn open(start: ConsensusConfig, chain: Arc<dyn Chain>, vault: Arc<dyn Vote
 
     let (tips, tips_of_handle) = watch::channel(chain.tip());
     let peers = Arc::new(AtomicUsize::new(0));
+    let list = Arc::new(first.kept(channels.net_requests.clone()));
     let app = App {
         blocks: Blocks::load(Arc::clone(&chain), Arc::clone(&config)),
         set: ValidatorSet::new(&config),
@@ -211,6 +225,7 @@ async fn open(start: ConsensusConfig, chain: Arc<dyn Chain>, vault: Arc<dyn Vote
         state: State::new(),
         chain: Arc::clone(&chain),
         peers: Arc::clone(&peers),
+        list: Arc::clone(&list),
         config,
         index,
         book,
@@ -228,7 +243,7 @@ async fn open(start: ConsensusConfig, chain: Arc<dyn Chain>, vault: Arc<dyn Vote
         warn!(%reason, "the engine is stopped");
         done.send_replace(Some(reason));
     });
-    Ok(Handle { chain, submissions, tips: tips_of_handle, peers, listening, stopped, stop })
+    Ok(Handle { chain, submissions, tips: tips_of_handle, peers, list, listening, stopped, stop })
 }
 
 /// The loop: one message after another, so that the order of the log is the order of the chain.

@@ -10,9 +10,9 @@ pub enum NotStarted {
     /// The index or the p2p key is not that of a member of the config.
     #[error("this node is no member of the config: {0}")]
     Stranger(&'static str),
-    /// A member's endpoint is no multiaddress.
-    #[error("the engine endpoint of member {0} is no multiaddress")]
-    Endpoint(Index),
+    /// A member's p2p key is none.
+    #[error("the p2p key of member {0} is no Ed25519 key")]
+    Peer(Index),
     /// The directory cannot be used.
     #[error("the engine's directory: {0}")]
     Directory(#[from] std::io::Error),

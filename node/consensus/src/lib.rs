@@ -17,6 +17,7 @@ pub mod fuzz;
 mod gossip;
 mod marker;
 mod part;
+mod peers;
 mod settings;
 mod signing;
 #[cfg(test)]

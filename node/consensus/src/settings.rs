@@ -3,15 +3,12 @@
 use std::time::Duration;
 
 use libp2p::identity::{PublicKey, ed25519};
-use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use malachitebft_app::config::NodeConfig;
 use malachitebft_config as config;
 use malachitebft_core_types::LinearTimeouts;
 use torus_statement::config::TimeConstants;
 use torus_statement::{EpochConfig, Index};
-
-use super::failure::NotStarted;
 
 /// How long the engine waits for others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +29,12 @@ pub(super) struct EngineConfig {
 }
 
 impl EngineConfig {
-    pub(super) fn new(config: &EpochConfig, index: Index, listen: Multiaddr) -> Result<Self, NotStarted> {
+    pub(super) fn new(config: &EpochConfig, index: Index, listen: Multiaddr, peers: Vec<Multiaddr>) -> Self {
         let chain: String = config.committee().chain.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let named = |what: &str| format!("/torus/{chain}/{what}/v1");
         let p2p = config::P2pConfig {
             listen_addr: listen,
-            persistent_peers: peers(config, index)?,
+            persistent_peers: peers,
             persistent_peers_only: true,
             discovery: config::DiscoveryConfig {
                 enabled: false,
@@ -60,7 +57,7 @@ impl EngineConfig {
             },
             ..Default::default()
         };
-        Ok(Self {
+        Self {
             moniker: format!("member-{index}"),
             consensus: config::ConsensusConfig {
                 enabled: true,
@@ -69,23 +66,8 @@ impl EngineConfig {
                 ..Default::default()
             },
             sync: config::ValueSyncConfig { status_update_interval: Duration::from_secs(2), ..Default::default() },
-        })
+        }
     }
-}
-
-/// The other members' addresses, each pinned to the peer id that its key certificate names.
-fn peers(config: &EpochConfig, me: Index) -> Result<Vec<Multiaddr>, NotStarted> {
-    let others = config.sizes().members().filter(|index| *index != me);
-    others
-        .map(|index| {
-            let endpoint = config.keys().endpoints.get(index.slot()).and_then(|e| e.bft.parse::<Multiaddr>().ok());
-            let peer = config.member(index).and_then(|keys| peer_id(&keys.p2p));
-            endpoint
-                .zip(peer)
-                .map(|(address, peer)| address.with(Protocol::P2p(peer)))
-                .ok_or(NotStarted::Endpoint(index))
-        })
-        .collect()
 }
 
 impl NodeConfig for EngineConfig {

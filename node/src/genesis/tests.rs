@@ -51,7 +51,8 @@ impl Desk {
     }
 
     fn args(&self) -> GenesisArgs {
-        let endpoint = |i| format!("{i}=http://127.0.0.1:80{i}/jrpc,/ip4/127.0.0.1/tcp/90{i},/ip4/127.0.0.1/tcp/91{i}");
+        let endpoint =
+            |i| format!("{i}=http://127.0.0.1:80{i}/jrpc,/ip4/127.0.0.1/tcp/90{i},/dns/member{i}.torus.test/tcp/91{i}");
         GenesisArgs {
             network: "test".into(),
             out: self.dir.join("network.torus"),
@@ -180,6 +181,11 @@ fn arguments_that_cannot_work_are_refused_by_name() {
     );
     assert!(refused(|_, a| a.endpoints[0] = "1=http://x,1.1.1.1:1,/ip4/1.1.1.1/tcp/2".into()).contains("multiaddress"));
     assert!(refused(|_, a| a.endpoints[0] = "1=http://x".into()).contains("INDEX=URL"));
+    for place in ["/ip4/0.0.0.0/tcp/1", "/dnsaddr/one.test/tcp/1", "/dns/one.test/udp/1", "/dns/a..b/tcp/1"] {
+        let endpoint = format!("1=http://x,/dns/one.test/tcp/1,{place}");
+        let said = refused(|_, a| a.endpoints[0].clone_from(&endpoint));
+        assert!(said.contains(place) && said.contains("cannot be used"), "{said}");
+    }
 }
 
 #[test]

@@ -10,12 +10,16 @@ mod codec;
 pub mod fuzz;
 mod swarm;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use torus_statement::Index;
+
+use crate::names::Names;
+use crate::place::Place;
 
 /// Most bytes of a message.
 pub const MAX_MESSAGE: usize = torus_statement::envelope::MAX_ENVELOPE + (64 << 10);
@@ -36,7 +40,7 @@ pub struct Peer {
     /// Pinned by the key certificate.
     pub id: PeerId,
     /// Where he listens.
-    pub address: Multiaddr,
+    pub place: Place,
 }
 
 /// A message from a pinned member.
@@ -65,19 +69,25 @@ pub struct P2p {
 #[derive(Debug, thiserror::Error)]
 pub enum P2pError {
     /// The listen address cannot be used.
-    #[error("cannot listen on {0} for other members ({1}); is the port free?")]
+    #[error("cannot listen on {0} for other members ({1}); is the port free, the address this machine's?")]
     Listen(Multiaddr, String),
     /// The transport cannot be built.
     #[error("the p2p transport cannot be built: {0}")]
     Build(String),
 }
 
-/// Listens, connects to all peers, and keeps connecting. Inbound messages go to the returned receiver.
-pub fn start(key: Keypair, listen: Multiaddr, peers: Vec<Peer>) -> Result<(P2p, mpsc::Receiver<Inbound>), P2pError> {
+/// Listens, connects to all peers, and keeps connecting. Inbound messages go to the returned receiver. Peers whose places
+/// are names are looked for among these.
+pub fn start(
+    key: Keypair,
+    listen: Multiaddr,
+    peers: Vec<Peer>,
+    names: Option<Arc<Names>>,
+) -> Result<(P2p, mpsc::Receiver<Inbound>), P2pError> {
     let (out, outgoing) = mpsc::channel(QUEUE);
     let (inbound, incoming) = mpsc::channel(64);
     let (count, connected) = watch::channel(0);
-    let task = swarm::Task::new(key, listen, peers, outgoing, inbound, count)?;
+    let task = swarm::Task::new(key, listen, peers, names, swarm::Ends { outgoing, inbound, count })?;
     tokio::spawn(task.run());
     Ok((P2p { out, connected }, incoming))
 }
@@ -113,12 +123,17 @@ impl P2p {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::place::multiaddr;
+
+    fn at(peer: &Peer) -> Multiaddr {
+        multiaddr(peer.place.address().unwrap())
+    }
 
     fn member(index: u8, port: u16) -> (Keypair, Peer) {
         let key = Keypair::generate_ed25519();
         let id = key.public().to_peer_id();
-        let address = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
-        (key, Peer { index: Index::new(index).unwrap(), id, address })
+        let place = Place::parse(&format!("/ip4/127.0.0.1/tcp/{port}")).unwrap();
+        (key, Peer { index: Index::new(index).unwrap(), id, place })
     }
 
     async fn next(incoming: &mut mpsc::Receiver<Inbound>) -> Option<Inbound> {
@@ -128,12 +143,12 @@ mod tests {
     #[tokio::test]
     async fn members_reach_each_other_repeat_what_is_not_taken_and_meet_no_stranger() {
         let ((key1, one), (key2, two)) = (member(1, 21_871), member(2, 21_872));
-        let (first, _from_two) = start(key1, one.address.clone(), vec![two.clone()]).unwrap();
+        let (first, _from_two) = start(key1, at(&one), vec![two.clone()], None).unwrap();
 
         // Queued before the peer exists; delivered when it does.
         first.send(two.index, vec![1; 1 << 20]).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let (_second, mut from_one) = start(key2, two.address.clone(), vec![one.clone()]).unwrap();
+        let (_second, mut from_one) = start(key2, at(&two), vec![one.clone()], None).unwrap();
         let message = next(&mut from_one).await.unwrap();
         assert_eq!((message.from, message.bytes.len()), (one.index, 1 << 20));
 
@@ -146,7 +161,7 @@ mod tests {
 
         // A stranger who knows the address gets nothing through, whoever's index he takes.
         let (key3, three) = member(3, 21_873);
-        let (stranger, _) = start(key3, three.address.clone(), vec![two.clone()]).unwrap();
+        let (stranger, _) = start(key3, at(&three), vec![two.clone()], None).unwrap();
         stranger.send(two.index, vec![3]).await;
         let nothing = tokio::time::timeout(Duration::from_secs(2), from_one.recv()).await;
         assert!(nothing.is_err(), "a stranger's message arrived");

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libp2p::allow_block_list::{self, AllowedPeers};
 use libp2p::connection_limits::{self, ConnectionLimits};
@@ -17,8 +17,12 @@ use torus_statement::Index;
 
 use super::codec::Messages;
 use super::{ACK_TIMEOUT, Ack, IN_FLIGHT, Inbound, P2pError, Peer, QUEUE, QUEUE_BYTES};
+use crate::names::Names;
+use crate::place::{Place, multiaddr};
 
 const REDIAL: Duration = Duration::from_secs(1);
+/// How often the name of a peer that is not connected is asked for.
+const ASK: Duration = Duration::from_secs(3);
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
@@ -33,18 +37,28 @@ struct Link {
     queue: VecDeque<Arc<Vec<u8>>>,
     in_flight: HashMap<OutboundRequestId, Arc<Vec<u8>>>,
     connections: usize,
+    asked: Option<Instant>,
 }
 
+/// The task's ends of what it is spoken to by.
+pub(super) struct Ends {
+    pub(super) outgoing: mpsc::Receiver<(Index, Vec<u8>)>,
+    pub(super) inbound: mpsc::Sender<Inbound>,
+    pub(super) count: watch::Sender<usize>,
+}
+
+/// Where a name leads; nowhere, if it does not resolve.
+type Found = libp2p::futures::future::BoxFuture<'static, (PeerId, Vec<Multiaddr>)>;
 type Answer = libp2p::futures::future::BoxFuture<'static, Option<ResponseChannel<()>>>;
 
 pub(super) struct Task {
     swarm: Swarm<Behaviour>,
     links: HashMap<PeerId, Link>,
     by_index: HashMap<Index, PeerId>,
-    outgoing: mpsc::Receiver<(Index, Vec<u8>)>,
-    inbound: mpsc::Sender<Inbound>,
+    ends: Ends,
     answers: FuturesUnordered<Answer>,
-    count: watch::Sender<usize>,
+    names: Option<Arc<Names>>,
+    lookups: FuturesUnordered<Found>,
 }
 
 impl Task {
@@ -52,9 +66,8 @@ impl Task {
         key: Keypair,
         listen: Multiaddr,
         peers: Vec<Peer>,
-        outgoing: mpsc::Receiver<(Index, Vec<u8>)>,
-        inbound: mpsc::Sender<Inbound>,
-        count: watch::Sender<usize>,
+        names: Option<Arc<Names>>,
+        ends: Ends,
     ) -> Result<Self, P2pError> {
         let build = |error: &dyn std::fmt::Display| P2pError::Build(error.to_string());
         let mut swarm = libp2p::SwarmBuilder::with_existing_identity(key)
@@ -85,9 +98,11 @@ impl Task {
         for peer in peers {
             swarm.behaviour_mut().members.allow_peer(peer.id);
             by_index.insert(peer.index, peer.id);
-            links.insert(peer.id, Link { peer, queue: VecDeque::new(), in_flight: HashMap::new(), connections: 0 });
+            let (queue, in_flight) = (VecDeque::new(), HashMap::new());
+            links.insert(peer.id, Link { peer, queue, in_flight, connections: 0, asked: None });
         }
-        Ok(Self { swarm, links, by_index, outgoing, inbound, answers: FuturesUnordered::new(), count })
+        let (answers, lookups) = (FuturesUnordered::new(), FuturesUnordered::new());
+        Ok(Self { swarm, links, by_index, ends, answers, names, lookups })
     }
 
     pub(super) async fn run(mut self) {
@@ -101,7 +116,8 @@ impl Task {
                         let _ = self.swarm.behaviour_mut().messages.send_response(channel, ());
                     }
                 }
-                message = self.outgoing.recv() => match message {
+                Some((id, addresses)) = self.lookups.next(), if !self.lookups.is_empty() => self.dial(id, addresses),
+                message = self.ends.outgoing.recv() => match message {
                     Some((to, bytes)) => self.enqueue(to, bytes),
                     None => return,
                 },
@@ -137,14 +153,36 @@ impl Task {
         }
     }
 
+    /// Dials who is not connected; whose place is a name, when that has led somewhere.
     fn dial_missing(&mut self) {
-        for link in self.links.values().filter(|link| link.connections == 0) {
-            // A port of its own: sharing the listener's takes a `bind`, which a node that serves may not.
-            let options = DialOpts::peer_id(link.peer.id);
-            let options = options.addresses(vec![link.peer.address.clone()]).allocate_new_port().build();
-            // Already dialling is fine; unreachable is tried again in a second.
-            let _ = self.swarm.dial(options);
+        let now = Instant::now();
+        let mut known = Vec::new();
+        for link in self.links.values_mut().filter(|link| link.connections == 0) {
+            let id = link.peer.id;
+            match (link.peer.place.address(), &self.names) {
+                (Some(address), _) => known.push((id, vec![multiaddr(address)])),
+                (None, Some(names)) if link.asked.is_none_or(|asked| now.duration_since(asked) >= ASK) => {
+                    link.asked = Some(now);
+                    let (names, place) = (Arc::clone(names), link.peer.place.clone());
+                    self.lookups.push(async move { (id, find(&place, &names).await) }.boxed());
+                }
+                _ => {}
+            }
         }
+        for (id, addresses) in known {
+            self.dial(id, addresses);
+        }
+    }
+
+    fn dial(&mut self, id: PeerId, addresses: Vec<Multiaddr>) {
+        let connected = self.links.get(&id).is_none_or(|link| link.connections > 0);
+        if addresses.is_empty() || connected {
+            return;
+        }
+        // A port of its own: sharing the listener's takes a `bind`, which a node that serves may not.
+        let options = DialOpts::peer_id(id).addresses(addresses).allocate_new_port().build();
+        // Already dialling is fine; unreachable is tried again in a second.
+        let _ = self.swarm.dial(options);
     }
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -176,7 +214,7 @@ impl Task {
                 let (ack, acked) = oneshot::channel();
                 let inbound = Inbound { from: link.peer.index, bytes: request, ack: Ack(ack) };
                 // A full channel drops the message unacknowledged: the peer repeats it later.
-                if self.inbound.try_send(inbound).is_ok() {
+                if self.ends.inbound.try_send(inbound).is_ok() {
                     self.answers.push(async move { acked.await.ok().map(|()| channel) }.boxed());
                 }
             }
@@ -200,6 +238,16 @@ impl Task {
 
     fn recount(&self) {
         let connected = self.links.values().filter(|link| link.connections > 0).count();
-        self.count.send_replace(connected);
+        self.ends.count.send_replace(connected);
+    }
+}
+
+async fn find(place: &Place, names: &Names) -> Vec<Multiaddr> {
+    match place.resolve(names).await {
+        Ok(found) => found.into_iter().map(multiaddr).collect(),
+        Err(error) => {
+            tracing::debug!(%error, "a member is not dialled");
+            Vec::new()
+        }
     }
 }

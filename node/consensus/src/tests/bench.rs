@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[test]
 #[ignore = "figures: make bench"]
 fn figures_of_the_bare_engine() {
-    let mut cluster = Cluster::new();
+    let mut cluster = Cluster::new("bench", 0);
     cluster.start(&ALL);
     cluster.wait("the forced first block", 30, |c| ALL.iter().all(|m| c.height(*m) >= 1));
     cluster.settle(&ALL);

@@ -1,18 +1,22 @@
 //! Five nodes on loopback. Each has a runtime of its own, which a kill tears down wherever it stands.
 
-use std::net::TcpListener;
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use libp2p::Multiaddr;
 use tokio::runtime::{Builder, Runtime};
-use torus_statement::EpochConfig;
+use torus_statement::{EpochConfig, Index};
 
 use super::chain::MemoryChain;
-use super::kit::{config, index, p2p};
+use super::kit::{config, config_with, index, p2p};
 use super::vault::{Mood, RuleVault};
 use crate::{Chain, ConsensusConfig, Handle, Stopped, Timing, VoteSigner, start};
 
+/// Whose p2p key is no member's.
+const STRANGER: u8 = 99;
 /// The heartbeat of the tests.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(6);
 
@@ -21,6 +25,12 @@ pub(super) struct Cluster {
     directory: PathBuf,
     nodes: Vec<Node>,
     began: Instant,
+    /// At what address the first is told at its start that the second is; its endpoint's, if nothing is said.
+    pub(super) told: BTreeMap<(u8, u8), Vec<SocketAddr>>,
+    /// Who has another p2p key than the others know, and believes that he has the right one.
+    pub(super) impostor: Option<u8>,
+    /// Who listens somewhere else than at his endpoint.
+    pub(super) moved: BTreeMap<u8, SocketAddr>,
 }
 
 struct Node {
@@ -30,16 +40,55 @@ struct Node {
 }
 
 impl Cluster {
-    pub(super) fn new() -> Self {
-        let config = Arc::new(config(free_ports()));
-        let directory = std::env::temp_dir().join(format!("torus-consensus-{}", std::process::id()));
+    /// Clusters of one process have names and first ports of their own.
+    pub(super) fn new(name: &str, ports: u16) -> Self {
+        let config = Arc::new(config(free_ports(ports)));
+        let directory = std::env::temp_dir().join(format!("torus-consensus-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
         let node = |member| Node {
             chain: Arc::new(MemoryChain::new(config.clone(), index(member))),
             vault: Arc::new(RuleVault::new(config.clone(), index(member))),
             running: None,
         };
-        Self { nodes: (1..=5).map(node).collect(), config, directory, began: Instant::now() }
+        let nodes = (1..=5).map(node).collect();
+        Self {
+            nodes,
+            config,
+            directory,
+            began: Instant::now(),
+            told: BTreeMap::new(),
+            impostor: None,
+            moved: BTreeMap::new(),
+        }
+    }
+
+    /// Where a member's endpoint is.
+    pub(super) fn endpoint(&self, member: u8) -> SocketAddr {
+        let text = &self.config.keys().endpoints[usize::from(member) - 1].bft;
+        format!("127.0.0.1:{}", text.rsplit_once('/').unwrap().1).parse().unwrap()
+    }
+
+    /// The config as the impostor has it.
+    fn others(&self) -> EpochConfig {
+        let ports = self.endpoint(1).port() - 1;
+        config_with(ports, |member| if self.impostor == Some(member) { p2p(STRANGER) } else { p2p(member) })
+    }
+
+    fn listens(&self, member: u8) -> Multiaddr {
+        let at = self.moved.get(&member).copied().unwrap_or(self.endpoint(member));
+        format!("/ip4/{}/tcp/{}", at.ip(), at.port()).parse().unwrap()
+    }
+
+    fn addresses(&self, member: u8) -> BTreeMap<Index, Vec<SocketAddr>> {
+        let others = (1..=5).filter(|other| *other != member);
+        let told = |other| self.told.get(&(member, other)).cloned().unwrap_or_else(|| vec![self.endpoint(other)]);
+        others.map(|other| (index(other), told(other))).collect()
+    }
+
+    /// Tells a running engine where another is.
+    pub(super) fn seek(&self, member: u8, other: u8, at: SocketAddr) {
+        let (runtime, handle) = self.nodes[usize::from(member) - 1].running.as_ref().unwrap();
+        runtime.block_on(handle.seek(index(other), &[at]));
     }
 
     pub(super) fn say(&self, what: &str) {
@@ -57,9 +106,10 @@ impl Cluster {
                 let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
                 let bring = ConsensusConfig {
                     directory: self.directory.join(member.to_string()),
-                    listen: self.config.keys().endpoints[usize::from(member) - 1].bft.parse().unwrap(),
-                    keypair: p2p(member),
-                    config: (*self.config).clone(),
+                    listen: self.listens(member),
+                    addresses: self.addresses(member),
+                    keypair: if self.impostor == Some(member) { p2p(STRANGER) } else { p2p(member) },
+                    config: if self.impostor == Some(member) { self.others() } else { (*self.config).clone() },
                     index: index(member),
                     timing: Timing {
                         propose: Duration::from_secs(1),
@@ -179,11 +229,11 @@ impl Drop for Cluster {
 }
 
 /// The first of six ports below 32768 that nobody listens on; TORUS_TEST_PORT names it instead.
-fn free_ports() -> u16 {
-    if let Some(port) = std::env::var("TORUS_TEST_PORT").ok().and_then(|port| port.parse().ok()) {
-        return port;
+fn free_ports(from: u16) -> u16 {
+    if let Some(port) = std::env::var("TORUS_TEST_PORT").ok().and_then(|port| port.parse::<u16>().ok()) {
+        return port + from;
     }
-    let first = 20_000 + (std::process::id() % 1000) as u16 * 8;
+    let first = 20_000 + from + (std::process::id() % 500) as u16 * 8;
     (first..32_000)
         .step_by(8)
         .find(|port| (1..=5).all(|member| TcpListener::bind(("127.0.0.1", port + member)).is_ok()))

@@ -39,6 +39,11 @@ pub(super) fn index(member: u8) -> Index {
 }
 
 pub(super) fn config(ports: u16) -> EpochConfig {
+    config_with(ports, p2p)
+}
+
+/// The same with these p2p keys.
+pub(super) fn config_with(ports: u16, p2p: impl Fn(u8) -> Keypair) -> EpochConfig {
     let (network, sizes) = (NetworkName::new("test").unwrap(), Sizes::new(5, 3, 1).unwrap());
     let genesis_time = 1_700_000_000_000;
     let certificate = |member: u8| {

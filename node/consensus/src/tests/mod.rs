@@ -4,5 +4,6 @@ mod bench;
 mod chain;
 mod cluster;
 mod kit;
+mod places;
 mod scenario;
 mod vault;

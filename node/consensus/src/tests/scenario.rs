@@ -33,7 +33,7 @@ fn the_engine_bears_idleness_odd_vaults_lost_logs_absence_and_restarts() {
     if std::env::var_os("TORUS_TEST_LOG").is_some() {
         tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_env("TORUS_TEST_LOG")).init();
     }
-    let mut cluster = Cluster::new();
+    let mut cluster = Cluster::new("scenario", 0);
     let mut work = Work(0);
 
     cluster.start(&ALL);
