@@ -110,9 +110,10 @@ impl Guards {
 
     /// As they are stored once they have settled what was pending before them: what was asked for since stays asked.
     fn settling(&self, before: &Self, known: &Self) -> Self {
+        let still = |before: bool, now: bool, known: bool| known && (now || !before);
         Self {
-            start_pending: known.start_pending && !(before.start_pending && !self.start_pending),
-            epoch_pending: known.epoch_pending && !(before.epoch_pending && !self.epoch_pending),
+            start_pending: still(before.start_pending, self.start_pending, known.start_pending),
+            epoch_pending: still(before.epoch_pending, self.epoch_pending, known.epoch_pending),
             ..self.later(known)
         }
     }
