@@ -130,6 +130,15 @@ pub enum Event {
         /// Why, at most 256 bytes.
         reason: String,
     },
+    /// Keys of an epoch to come.
+    Keys {
+        /// The epoch.
+        epoch: u64,
+        /// The attempt to begin it.
+        attempt: u32,
+        /// What was done with them.
+        act: KeyAct,
+    },
     /// The operator acted.
     Operator(Operator),
     /// A head of this log, signed.
@@ -160,6 +169,19 @@ pub enum Generation {
     Finished,
     /// The log abandoned the attempt: rows and shares were destroyed.
     Abandoned,
+    /// The epoch ended before there were shares: rows were destroyed.
+    Void,
+}
+
+/// What was done with keys of an epoch to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyAct {
+    /// They were made in the token.
+    Made,
+    /// What was left of some that were not whole, and shown to nobody, was destroyed.
+    Destroyed,
+    /// The one certificate of them was signed first: the hash of what it says.
+    Certified(Hash),
 }
 
 /// An operator's act on the vault's host.
@@ -304,6 +326,10 @@ impl Wire for Event {
                 w.u8(14);
                 checkpoint.write(w);
             }
+            Self::Keys { epoch, attempt, act } => {
+                w.u8(15).u64(*epoch).u32(*attempt);
+                act.write(w);
+            }
         }
     }
 
@@ -338,6 +364,7 @@ impl Wire for Event {
             12 => Self::Frozen { reason: r.string(MAX_REASON)? },
             13 => Self::Operator(Operator::read(r)?),
             14 => Self::Checkpoint(Checkpoint::read(r)?),
+            15 => Self::Keys { epoch: r.u64()?, attempt: r.u32()?, act: KeyAct::read(r)? },
             _ => return Err(Malformed::Field("event")),
         })
     }
@@ -362,6 +389,25 @@ impl Wire for Standing {
     }
 }
 
+impl Wire for KeyAct {
+    fn write(&self, w: &mut Writer) {
+        match self {
+            Self::Made => w.u8(1),
+            Self::Destroyed => w.u8(2),
+            Self::Certified(certificate) => w.u8(3).raw(certificate),
+        };
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match r.u8()? {
+            1 => Ok(Self::Made),
+            2 => Ok(Self::Destroyed),
+            3 => Ok(Self::Certified(r.array()?)),
+            _ => Err(Malformed::Field("act")),
+        }
+    }
+}
+
 impl Wire for Generation {
     fn write(&self, w: &mut Writer) {
         match self {
@@ -370,6 +416,7 @@ impl Wire for Generation {
             Self::Acknowledged(digest) => w.u8(3).raw(digest),
             Self::Finished => w.u8(4),
             Self::Abandoned => w.u8(5),
+            Self::Void => w.u8(6),
         };
     }
 
@@ -380,6 +427,7 @@ impl Wire for Generation {
             3 => Ok(Self::Acknowledged(r.array()?)),
             4 => Ok(Self::Finished),
             5 => Ok(Self::Abandoned),
+            6 => Ok(Self::Void),
             _ => Err(Malformed::Field("step")),
         }
     }

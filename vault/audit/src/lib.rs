@@ -16,6 +16,6 @@ pub mod subject;
 pub mod verify;
 
 pub use chain::{Link, START, WINDOW, link};
-pub use event::{Event, Generation, MAX_RECORD, Operator, Record, Standing};
+pub use event::{Event, Generation, KeyAct, MAX_RECORD, Operator, Record, Standing};
 pub use subject::{Pseudonym, SubjectKey};
 pub use verify::{Fault, Found, Proven, Verifier};

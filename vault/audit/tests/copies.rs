@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use torus_audit::event::Checkpoint;
 use torus_audit::verify::What;
 use torus_audit::{
-    Event, Fault, Found, Generation, Link, MAX_RECORD, Operator, Record, START, Standing, Verifier, WINDOW, copy, link,
+    Event, Fault, Found, Generation, KeyAct, Link, MAX_RECORD, Operator, Record, START, Standing, Verifier, WINDOW,
+    copy, link,
 };
 use torus_statement::codec::Wire;
 use torus_statement::dkg::Attempt;
@@ -399,6 +400,10 @@ fn the_records_bytes_are_final() {
         Event::Operator(Operator::Trusted { network: [10; 32] }),
         Event::Operator(Operator::Approved { committee: [11; 32] }),
         Event::Operator(Operator::Withdrew),
+        Event::Generation { attempt, step: Generation::Void },
+        Event::Keys { epoch: 2, attempt: 1, act: KeyAct::Made },
+        Event::Keys { epoch: 2, attempt: 1, act: KeyAct::Destroyed },
+        Event::Keys { epoch: 2, attempt: 1, act: KeyAct::Certified([12; 32]) },
         Event::Checkpoint(Checkpoint {
             chain: CHAIN,
             member: Index::new(2).unwrap(),

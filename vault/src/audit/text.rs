@@ -1,6 +1,6 @@
 //! Records in words, one line each, for whoever reads a copy.
 
-use torus_audit::{Event, Generation, Operator, Proven, Record, Standing};
+use torus_audit::{Event, Generation, KeyAct, Operator, Proven, Record, Standing};
 use torus_ipc::Deny;
 use torus_statement::receipt::hex;
 
@@ -60,6 +60,7 @@ fn event(event: &Event) -> String {
                 Generation::Stored(keys) => format!("stored shares of {keys} keys"),
                 Generation::Acknowledged(digest) => format!("acknowledged keys {}", hex(digest)),
                 Generation::Finished => "all acknowledged, rows destroyed".to_owned(),
+                Generation::Void => "void at the epoch's end, rows destroyed".to_owned(),
                 Generation::Abandoned => "abandoned by the log, rows and shares destroyed".to_owned(),
             };
             format!("batch {} attempt {}: {step}", attempt.batch, attempt.attempt)
@@ -72,6 +73,14 @@ fn event(event: &Event) -> String {
             hex(&second.header.hash())
         ),
         Event::Frozen { reason } => format!("STOPPED: {}", reason.escape_debug()),
+        Event::Keys { epoch, attempt, act } => {
+            let act = match act {
+                KeyAct::Made => "made".to_owned(),
+                KeyAct::Destroyed => "destroyed, not whole and shown to nobody".to_owned(),
+                KeyAct::Certified(certificate) => format!("certified, fingerprint {}", hex(certificate)),
+            };
+            format!("keys of epoch {epoch} attempt {attempt} {act}")
+        }
         Event::Operator(Operator::AcceptedStore { from_height, start }) => {
             format!("operator accepted the store at counter {start}, votes from height {from_height}")
         }

@@ -88,8 +88,9 @@ impl Chain {
                 return Ok(known.clone());
             }
             let known = state.configs.of(signed.header.epoch).ok_or(Deny::Header)?;
-            // No epoch has a block above its last: what those who have left certify there contradicts nothing.
-            if known.last.is_some_and(|last| signed.header.height > last) {
+            // No epoch has a block below its first or above its last: what is certified there contradicts nothing.
+            let height = signed.header.height;
+            if height < known.first || known.last.is_some_and(|last| height > last) {
                 return Err(Deny::Header);
             }
             known.config.clone()

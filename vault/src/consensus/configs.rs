@@ -11,6 +11,7 @@ use torus_statement::config::MAX_CONFIG;
 use torus_statement::succession::{NotNext, follows};
 use torus_statement::{EpochConfig, Hash, Header, Point};
 
+use crate::next_keys;
 use crate::store::{Change, Store, StoreError, Table};
 
 /// The committee that the operator approved for the next epoch, by its hash.
@@ -32,6 +33,8 @@ pub struct Known {
     pub config: Arc<EpochConfig>,
     /// The time of the block that its epoch began after, in milliseconds since 1970.
     pub since: u64,
+    /// The height of its first block.
+    pub first: u64,
     /// The height of its last block, once that is certified and its successor trusted.
     pub last: Option<u64>,
 }
@@ -50,7 +53,7 @@ impl Configs {
     pub fn open(store: &Store, genesis: Arc<EpochConfig>) -> Result<Self, StoreError> {
         let table = store.table("configs")?;
         let since = genesis.committee().genesis_time;
-        let first = Known { config: genesis, since, last: None };
+        let first = Known { config: genesis, since, first: 1, last: None };
         let mut configs = Self { store: store.clone(), table, first, later: Vec::new() };
         let damaged = || StoreError::Damaged("configs");
         let steps = store.read(|view| {
@@ -124,9 +127,9 @@ impl Configs {
     /// It does not follow.
     pub fn admit(&mut self, step: &Step) -> Result<(), NotNext> {
         self.check(&step.last, &step.config)?;
-        let (since, config) = (step.last.header.time, Arc::new(step.config.clone()));
-        self.later.last_mut().unwrap_or(&mut self.first).last = Some(step.last.header.height);
-        self.later.push(Known { config, since, last: None });
+        let (last, config) = (&step.last.header, Arc::new(step.config.clone()));
+        self.later.last_mut().unwrap_or(&mut self.first).last = Some(last.height);
+        self.later.push(Known { config, since: last.time, first: last.height.saturating_add(1), last: None });
         Ok(())
     }
 
@@ -154,12 +157,13 @@ pub fn approve(change: &mut Change<'_>, store: &Store, committee: &Hash) -> Resu
     change.put(store.meta(), APPROVED, committee)
 }
 
-/// Takes the operator's approval back, in a transaction of the caller's.
+/// Ends the operator's approval, and what was certified by it, in a transaction of the caller's.
 ///
 /// # Errors
 /// The store fails.
 pub fn withdraw(change: &mut Change<'_>, store: &Store) -> Result<(), StoreError> {
-    change.delete(store.meta(), APPROVED).map(drop)
+    change.delete(store.meta(), APPROVED)?;
+    next_keys::forget(change, store)
 }
 
 impl Wire for Step {

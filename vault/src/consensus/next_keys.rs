@@ -1,42 +1,78 @@
 //! This member's keys for the next epoch: made while the vault starts, since a locked vault cannot make any in a software
 //! token, and certified for no committee but the one that the operator approved.
 
+use torus_audit::{Event, KeyAct};
 use torus_hsm::{Device, DeviceError, EpochAttempt};
 use torus_ipc::{Deny, Response};
 use torus_statement::codec::Wire;
 use torus_statement::config::Member as Place;
 use torus_statement::keycert::MemberKeys;
 use torus_statement::succession::may_follow;
-use torus_statement::{Committee, EpochConfig, KeyCertificate, keccak256};
+use torus_statement::{Committee, EpochConfig, Hash, KeyCertificate, keccak256};
 
+use crate::audit::Journal;
 use crate::configs::approved;
 use crate::member::Member;
 use crate::signing::identity;
-use crate::store::{Store, StoreError};
+use crate::store::{Change, Store, StoreError};
 use crate::succession::{fits, sound};
 
-/// The newest attempt that a certificate was signed for.
+/// The newest attempt that a certificate was signed for, and the fingerprint of what it says: there is one.
 const CERTIFIED: &[u8] = b"certified-attempt";
 
 /// Makes the keys of the next epoch's first attempt, if they are not in the token. Before lockdown. What a death in the midst
-/// left of keys that nobody was shown is destroyed first. Without them the vault serves its epoch as well: what fails
-/// here is told and stops no start.
-pub fn prepare(device: &mut dyn Device, store: &Store, config: &EpochConfig) {
+/// left of keys that nobody was shown is destroyed first; keys that were certified are never replaced. Without them the
+/// vault serves its epoch as well: what fails here is told and stops no start.
+pub fn prepare(device: &mut dyn Device, store: &Store, audit: &Journal, config: &EpochConfig) {
     let next = EpochAttempt { epoch: config.committee().epoch.saturating_add(1), attempt: 0 };
-    let certified = store.read(|view| Ok::<_, StoreError>(view.get(store.meta(), CERTIFIED)? == Some(&named(next))));
-    let made = match (device.epoch_keys(next), certified) {
-        (Ok(Some(_)), _) => Ok(()),
-        (Ok(None), _) => device.generate_epoch_keys(next).map(drop),
-        (Err(error @ DeviceError::Token(_)), _) => Err(error),
-        (Err(error), Ok(false)) => {
-            crate::warning!("the next epoch's keys, which nobody was shown, are made anew: {error}");
-            device.destroy_epoch_keys(next).and_then(|()| device.generate_epoch_keys(next)).map(drop)
-        }
-        (Err(error), _) => Err(error),
-    };
-    if let Err(error) = made {
+    if let Err(error) = make(device, store, audit, next) {
         crate::alarm!("this member has no keys for the next epoch: {error}");
     }
+}
+
+/// Forgets which certificate was signed, in a transaction of the caller's: the next one may say something else.
+///
+/// # Errors
+/// The store fails.
+pub fn forget(change: &mut Change<'_>, store: &Store) -> Result<(), StoreError> {
+    change.delete(store.meta(), CERTIFIED).map(drop)
+}
+
+fn make(device: &mut dyn Device, store: &Store, audit: &Journal, next: EpochAttempt) -> Result<(), NotMade> {
+    let held = match device.epoch_keys(next) {
+        Ok(Some(_)) => return Ok(()),
+        Err(error @ DeviceError::Token(_)) => return Err(error.into()),
+        Ok(None) => None,
+        Err(error) => Some(error),
+    };
+    if store.read(|view| Ok::<_, StoreError>(view.get(store.meta(), CERTIFIED)?.is_some_and(|kept| of(kept, next))))? {
+        return Err(held.map_or(NotMade::Lost, NotMade::Device));
+    }
+    // On record before it is done: a log that says too much is the one to have.
+    let (EpochAttempt { epoch, attempt }, broken) = (next, held.is_some());
+    let kept: Result<(), StoreError> = audit.write(|change| {
+        if broken {
+            audit.append(change, Event::Keys { epoch, attempt, act: KeyAct::Destroyed })?;
+        }
+        audit.append(change, Event::Keys { epoch, attempt, act: KeyAct::Made }).map(drop)
+    });
+    kept?;
+    if let Some(error) = held {
+        crate::warning!("the next epoch's keys, which nobody was shown, are made anew: {error}");
+        device.destroy_epoch_keys(next)?;
+    }
+    Ok(device.generate_epoch_keys(next).map(drop)?)
+}
+
+/// Why there are no keys.
+#[derive(Debug, thiserror::Error)]
+enum NotMade {
+    #[error("they were certified, and are not in the token any more: the next attempt, or a new epoch, makes others")]
+    Lost,
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 fn named(attempt: EpochAttempt) -> [u8; 12] {
@@ -47,12 +83,48 @@ fn named(attempt: EpochAttempt) -> [u8; 12] {
     name
 }
 
+/// Whether what is kept is of this attempt.
+fn of(kept: &[u8], attempt: EpochAttempt) -> bool {
+    kept.starts_with(&named(attempt))
+}
+
+/// Makes sure that this is the one certificate of its attempt, and on record.
+fn keep(member: &Member, attempt: EpochAttempt, certificate: &Hash) -> Result<(), Deny> {
+    let (store, wanted) = (&member.store, [&named(attempt)[..], certificate].concat());
+    let kept: Result<bool, StoreError> = member.audit.write(|change| {
+        match change.get(store.meta(), CERTIFIED)? {
+            Some(kept) if kept == wanted => return Ok(true),
+            Some(kept) if of(kept, attempt) => return Ok(false),
+            _ => {}
+        }
+        change.put(store.meta(), CERTIFIED, &wanted)?;
+        let EpochAttempt { epoch, attempt } = attempt;
+        member.audit.append(change, Event::Keys { epoch, attempt, act: KeyAct::Certified(*certificate) })?;
+        Ok(true)
+    });
+    match kept {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            crate::alarm!(
+                "the node asks for a second certificate of this member's keys for epoch {}, of another p2p key: \
+                 `torus-vault withdraw-epoch` and a new approval allow it",
+                attempt.epoch
+            );
+            Err(Deny::Attempt)
+        }
+        Err(error) => {
+            crate::alarm!("it cannot be kept that keys are certified: {error}");
+            Err(Deny::Store)
+        }
+    }
+}
+
 /// Certifies the keys of an attempt to begin the next epoch, together with the node's p2p key.
 ///
 /// # Errors
 /// [`Deny::Malformed`]; [`Deny::Epoch`] if the committee cannot follow, or has no such member of this residency;
-/// [`Deny::Approval`] if the operator did not approve it; [`Deny::Attempt`] if the token holds no keys of this attempt, or
-/// the vault has no memory for this committee; those of [`sound`]; device or store fails.
+/// [`Deny::Approval`] if the operator did not approve it; [`Deny::Attempt`] if the token holds no keys of this attempt, if
+/// another p2p key was certified with them, or if the vault has no memory for this committee; those of [`sound`]; device or store fails.
 pub fn certify(
     member: &Member,
     device: &mut dyn Device,
@@ -76,11 +148,6 @@ pub fn certify(
     fits(member.room, &committee)?;
     let wanted = EpochAttempt { epoch: committee.epoch, attempt };
     let keys = member.health.device(device.epoch_keys(wanted))?.ok_or(Deny::Attempt)?;
-    let store = &member.store;
-    store.write(|change| change.put(store.meta(), CERTIFIED, &named(wanted))).map_err(|error: StoreError| {
-        crate::alarm!("it cannot be kept that keys are certified: {error}");
-        Deny::Store
-    })?;
     let keys = MemberKeys {
         network: committee.network,
         epoch: wanted.epoch,
@@ -92,6 +159,7 @@ pub fn certify(
         p2p,
         residency: place.residency,
     };
+    keep(member, wanted, &keys.fingerprint())?;
     let signature = member.health.device(identity(device, &keccak256(&keys.preimage())))?;
     Ok(Response::Certificate(Box::new(KeyCertificate { keys, signature })))
 }

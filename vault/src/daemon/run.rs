@@ -194,7 +194,7 @@ pub fn run(
     let audit = Journal::open(&store)?;
     take_up(&store, &audit, &network, &epoch.config)?;
     let boot = boot::begin(&store, &audit, device.as_mut())?;
-    next_keys::prepare(device.as_mut(), &store, &epoch.config);
+    next_keys::prepare(device.as_mut(), &store, &audit, &epoch.config);
     let subjects = votes.run(|| subjects::open(&store, device.as_mut(), common))?;
     let room = generation.capacity();
     let place = Place { network, epoch, own, configs, verifiers: file.verifiers, room };

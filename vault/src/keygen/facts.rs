@@ -52,9 +52,9 @@ impl Keygen {
         live.certified_keys(&self.tools, published, &mut task.progress)
     }
 
-    /// What an epoch that is over has not published is void, and its envelopes open no more: what is left of its attempts is
-    /// destroyed. The shares of acknowledged keys are laid apart: this epoch's share key does not open them. Sessions
-    /// bind the config, so that an attempt of the same number is another one.
+    /// Attempts of an epoch that is over go on no more, and its envelopes open no more: their rows are destroyed. Sealed shares
+    /// are laid apart: this epoch's share key does not open them. Sessions bind the config, so that an attempt of the
+    /// same number is another one.
     pub(super) fn leave_behind(&mut self) -> Result<(), Deny> {
         let records = &self.tools.records;
         let config = self.tools.config.hash();
@@ -66,7 +66,7 @@ impl Keygen {
             let void = known.map_or(Ok(Vec::new()), |before| records.lay_apart(change, &before))?;
             for (batch, record) in void {
                 let attempt = Attempt { batch, attempt: record.attempt };
-                self.tools.on_record(change, attempt, Generation::Abandoned)?;
+                self.tools.on_record(change, attempt, Generation::Void)?;
             }
             records.put_config(change, &config)
         });

@@ -112,8 +112,9 @@ impl Records {
         change.put(self.store.meta(), CONFIG, config)
     }
 
-    /// Lays the batches of a config that is in force no more apart, with the shares of acknowledged keys, which its share
-    /// key alone opens; destroys the rest. Those that were not acknowledged come back.
+    /// Lays the batches of a config that is in force no more apart, with their sealed shares, which its share key alone
+    /// opens; destroys the rest. A batch may be published before this vault is shown it: whatever it has sealed shares of
+    /// is kept. Those without shares come back.
     pub(super) fn lay_apart(
         &self,
         change: &mut Change<'_>,
@@ -127,7 +128,7 @@ impl Records {
         })?;
         let mut void = Vec::new();
         for (batch, record) in batches {
-            if record.acked.is_none() {
+            if !record.stored {
                 void.push((batch, record));
                 continue;
             }
@@ -303,12 +304,14 @@ mod tests {
     fn shares_of_an_epoch_that_is_over_are_laid_apart_and_the_rest_is_destroyed() {
         let dir = tempfile::tempdir().unwrap();
         let records = Records::open(&Store::create(dir.path()).unwrap()).unwrap();
-        let acked = BatchRecord { acked: Some([1; 32]), ..BatchRecord::new(0, 3) };
+        let acked = BatchRecord { stored: true, acked: Some([1; 32]), ..BatchRecord::new(0, 3) };
+        // Its keys may be published, which this vault was not shown.
+        let derived = BatchRecord { stored: true, derived: Some([2; 32]), ..BatchRecord::new(1, 2) };
         let open = BatchRecord::new(2, 5);
         let dealer = Index::new(1).unwrap();
         records
             .write(|change| {
-                for (batch, record) in [(7, &acked), (8, &open)] {
+                for (batch, record) in [(7, &acked), (8, &open), (9, &derived)] {
                     records.put_batch(change, batch, record)?;
                     records.put_shares(change, batch, record.keys, b"sealed")?;
                     let attempt = Attempt { batch, attempt: record.attempt };
@@ -335,7 +338,7 @@ mod tests {
         for table in [batches, echoes, rows, shares] {
             assert!(left(table).is_empty());
         }
-        let name = [&[9; 32][..], &7u64.to_be_bytes()].concat();
-        assert_eq!((left(former_batches), left(former_shares)), (vec![name.clone()], vec![name]));
+        let names = [7u64, 9].map(|batch| [&[9; 32][..], &batch.to_be_bytes()].concat()).to_vec();
+        assert_eq!((left(former_batches), left(former_shares)), (names.clone(), names));
     }
 }

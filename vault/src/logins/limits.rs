@@ -47,6 +47,9 @@ pub enum BadLimits {
     /// One name, two numbers.
     #[error("{0} is named twice: say once what it is")]
     Twice(String),
+    /// Nobody could log in.
+    #[error("commits = 0 leaves no time for any login: to stop them, use `torus-vault freeze`")]
+    NoCommits,
     /// The parts of the verifiers do not fit.
     #[error("{verifiers} verifiers with {reserved} releases reserved for each are more than {all} in all")]
     Reserved {
@@ -176,6 +179,9 @@ pub fn in_force(flag: Option<&Set>, file: Option<&Path>) -> Result<Limits, BadFi
 /// # Errors
 /// [`BadLimits::Reserved`].
 pub fn check(limits: &Limits, verifiers: usize) -> Result<(), BadLimits> {
+    if limits.commits == 0 {
+        return Err(BadLimits::NoCommits);
+    }
     let (reserved, all) = (limits.reserved, limits.all);
     let fits = u64::from(reserved).saturating_mul(verifiers as u64) <= u64::from(all);
     if fits { Ok(()) } else { Err(BadLimits::Reserved { verifiers, reserved, all }) }

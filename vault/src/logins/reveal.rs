@@ -116,7 +116,8 @@ pub fn open(
     let mut share = Secret::zeros(member.pool).map_err(busy)?;
     let began = Instant::now();
     let opened = shares.open(&member.config, grant.index, &grant.share, device, share.as_mut_bytes());
-    if again {
+    // What does not open is no release that a quota would count.
+    if again || opened.is_err() {
         budget.spend(began.elapsed());
     }
     opened?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use k256::ecdsa::SigningKey;
-use torus_audit::{Event, Operator};
+use torus_audit::{Event, KeyAct, Operator};
 use torus_ipc::{Deny, Request, Response, VoteRequest};
 use torus_statement::MerkleProof;
 use torus_statement::certificate::{CommitCertificate, SignedHeader};
@@ -172,6 +172,9 @@ fn a_vault_follows_the_log_into_the_epoch_that_its_operator_approved() {
     let own = certificate(&mut node, &next);
     assert!(own.verifies() && own.keys.index.get() == 1 && own.keys.epoch == 2);
     assert_eq!(certificate(&mut node, &next).keys, own.keys, "keys are made once");
+    // One certificate an attempt: a thief in the node gets none for a p2p key of his.
+    let thiefs = Request::NextKeys { committee: next.committee.to_bytes(), attempt: 0, p2p: [7; 32] };
+    assert_eq!(node.denied(&thiefs), Deny::Attempt);
     assert_eq!(node.denied(&keys(&skipped, 0)), Deny::Epoch);
     // A node cannot fill the token with keys of attempts.
     assert_eq!(node.denied(&keys(&next.committee, 1)), Deny::Attempt);
@@ -233,6 +236,10 @@ fn a_vault_follows_the_log_into_the_epoch_that_its_operator_approved() {
     assert_eq!(node.denied(&advance(&old)), Deny::Header);
     assert!(matches!(node.ask(&ask([2; 32], 2, "demo")), Response::Receipt(_)));
     // Two last blocks cannot both be: whoever certified them, the vault does not judge.
+    // Nor is there any block of the new epoch below its first.
+    let below = next.certify(&config, Header { height: 1, ..first.header.clone() });
+    assert_eq!(node.denied(&advance(&below)), Deny::Header);
+    assert!(matches!(node.ask(&ask([2; 32], 2, "demo")), Response::Receipt(_)));
     let mut second = last.header.clone();
     second.state = [9; 32];
     assert_eq!(node.denied(&advance(&network.certify(second))), Deny::Header);
@@ -245,6 +252,12 @@ fn a_vault_follows_the_log_into_the_epoch_that_its_operator_approved() {
     let epochs =
         events.iter().filter(|e| matches!(e, Event::Epoch { epoch: 2, config: named, .. } if *named == config.hash()));
     assert_eq!((approvals.count(), epochs.count()), (1, 1));
+    let acts = events.iter().filter_map(|event| match event {
+        Event::Keys { epoch, attempt: 0, act } => Some((*epoch, *act)),
+        _ => None,
+    });
+    let certified = KeyAct::Certified(own.keys.fingerprint());
+    assert!(acts.eq([(2, KeyAct::Made), (2, certified), (3, KeyAct::Made)]), "{events:?}");
 }
 
 #[test]
@@ -354,6 +367,14 @@ fn keys_that_were_certified_are_never_made_anew() {
         vault.stop();
         std::fs::rename(&away, object).unwrap();
     }
+    // All of them are: others would be a second certificate of one attempt.
+    let away = |object: &PathBuf| object.with_extension("away");
+    made.iter().for_each(|object| std::fs::rename(object, away(object)).unwrap());
+    let vault = rig.start_unasked();
+    assert_eq!(vault.node().0.denied(&keys(&next.committee, 0)), Deny::Attempt);
+    assert!(vault.log().contains("they were certified, and are not in the token any more"), "{}", vault.log());
+    vault.stop();
+    made.iter().for_each(|object| std::fs::rename(away(object), object).unwrap());
     let vault = rig.start_unasked();
     let (mut node, _) = vault.node();
     assert!(certificate(&mut node, &next).verifies(), "what was certified is there again");
@@ -461,6 +482,11 @@ fn an_approval_can_be_taken_back_and_a_vault_that_is_stopped_uses_none() {
     let config = next.config(&network, Some(&certificate(&mut node, &next)));
     operator("withdraw-epoch");
     assert_eq!(node.denied(&keys(&next.committee, 0)), Deny::Approval);
+    // Its operator's new word allows the certificate of another p2p key.
+    assert!(word().status.success());
+    let other = Request::NextKeys { committee: next.committee.to_bytes(), attempt: 0, p2p: [8; 32] };
+    assert!(matches!(node.ask(&other), Response::Certificate(_)));
+    operator("withdraw-epoch");
     assert_eq!(node.ask(&advance(&last(&network, &config))), Response::Done);
     let taken = Request::NextEpoch(config.to_bytes());
     assert_eq!(node.denied(&taken), Deny::Approval);
