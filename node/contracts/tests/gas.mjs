@@ -20,7 +20,7 @@ async function round(epoch, sizes, set, deciding) {
     const changes = { declaredIp: `node${member.number}.operator.example.org` };
     listed.push((await contract.list(epoch, member, changes)).gas);
   }
-  rows.push([`listNodeWithProof, first / further`, `${thousands(listed[0])} / ${thousands(Math.max(...listed.slice(1)))}`]);
+  rows.push(["listNodeWithProof", Math.max(...listed)]);
   const proposed = await contract.send(contract.owner, "proposeEpoch", epoch, id(`committee ${epoch}`));
   rows.push(["proposeEpoch", proposed.gas]);
   const q = Number(await contract.read("quorum", Number(await contract.read("currentEpoch")) || epoch));
@@ -29,7 +29,7 @@ async function round(epoch, sizes, set, deciding) {
     const proposal = await contract.read("proposals");
     words.push((await contract.send(member.account, "signalReady", epoch, proposal, id(`config ${epoch}`))).gas);
   }
-  rows.push([`signalReady, first / further / the ${q}th, which passes the epoch`, [words[0], words[1], words.at(-1)].map(thousands).join(" / ")]);
+  rows.push([`signalReady, first / further / the ${q}th, which passes the epoch`, three(words)]);
 }
 
 await round(1, [5, 3, 1], five, five);
@@ -38,14 +38,19 @@ const refresh = [];
 for (const member of nine.slice(0, 7)) {
   refresh.push((await contract.send(member.account, "signalRefresh", 3, id("config 3"))).gas);
 }
-rows.push(["signalRefresh, first / further / the 7th", [refresh[0], refresh[1], refresh.at(-1)].map(thousands).join(" / ")]);
+rows.push(["signalRefresh, first / further / the 7th", three(refresh)]);
 await contract.begin(4, [5, 3, 1], five.slice(0, 4));
-rows.push(["updateWhitelist, a seat given", (await contract.send(contract.owner, "updateWhitelist", 4, five[4].account, true)).gas]);
+const whitelist = (allowed) => contract.send(contract.owner, "updateWhitelist", 4, five[4].account, allowed);
+rows.push(["updateWhitelist, a seat given", (await whitelist(true)).gas]);
 await contract.list(4, five[4]);
-rows.push(["updateWhitelist, seat and listing taken", (await contract.send(contract.owner, "updateWhitelist", 4, five[4].account, false)).gas]);
+rows.push(["updateWhitelist, seat and listing taken", (await whitelist(false)).gas]);
 
 for (const [what, gas] of rows) console.log(`| ${what} | ${typeof gas === "number" ? thousands(gas) : gas} |`);
 chain.stop();
+
+function three(gas) {
+  return [gas[0], gas[1], gas.at(-1)].map(thousands).join(" / ");
+}
 
 function thousands(gas) {
   return gas.toLocaleString("en-US");
