@@ -298,7 +298,7 @@ contract NodeList {
         return nodeDetails(nodeAddress);
     }
 
-    /// The same.
+    /// As `getNodeDetails`.
     function nodeDetails(address nodeAddress)
         public
         view
@@ -347,7 +347,7 @@ contract NodeList {
         return setAt[setOf[epoch]].seatOf[account] != 0;
     }
 
-    /// The same.
+    /// As `isWhitelisted`.
     function whitelist(uint256 epoch, address account) external view returns (bool) {
         return isWhitelisted(epoch, account);
     }
@@ -364,7 +364,7 @@ contract NodeList {
         return newEpoch <= currentEpoch ? 2 : oldEpoch == currentEpoch && proposed ? 1 : 0;
     }
 
-    /// The same.
+    /// As `getPssStatus`.
     function pssStatus(uint256 oldEpoch, uint256 newEpoch) external view returns (uint256) {
         return getPssStatus(oldEpoch, newEpoch);
     }

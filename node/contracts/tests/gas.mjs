@@ -20,16 +20,16 @@ async function round(epoch, sizes, set, deciding) {
     const changes = { declaredIp: `node${member.number}.operator.example.org` };
     listed.push((await contract.list(epoch, member, changes)).gas);
   }
-  rows.push(["listNodeWithProof", Math.max(...listed)]);
+  if (epoch === 1) rows.push(["listNodeWithProof, texts of 20 to 30 characters", Math.max(...listed)]);
   const proposed = await contract.send(contract.owner, "proposeEpoch", epoch, id(`committee ${epoch}`));
-  rows.push(["proposeEpoch", proposed.gas]);
+  if (epoch === 1) rows.push(["proposeEpoch", proposed.gas]);
   const q = Number(await contract.read("quorum", Number(await contract.read("currentEpoch")) || epoch));
   const words = [];
   for (const member of deciding.slice(0, q)) {
     const proposal = await contract.read("proposals");
     words.push((await contract.send(member.account, "signalReady", epoch, proposal, id(`config ${epoch}`))).gas);
   }
-  rows.push([`signalReady, first / further / the ${q}th, which passes the epoch`, three(words)]);
+  rows.push([`signalReady for epoch ${epoch}, first / further / the ${q}th, which passes the epoch`, three(words)]);
 }
 
 await round(1, [5, 3, 1], five, five);
@@ -38,7 +38,7 @@ const refresh = [];
 for (const member of nine.slice(0, 7)) {
   refresh.push((await contract.send(member.account, "signalRefresh", 3, id("config 3"))).gas);
 }
-rows.push(["signalRefresh, first / further / the 7th", three(refresh)]);
+rows.push(["signalRefresh for epoch 3, first / further / the 7th", three(refresh)]);
 await contract.begin(4, [5, 3, 1], five.slice(0, 4));
 const whitelist = (allowed) => contract.send(contract.owner, "updateWhitelist", 4, five[4].account, allowed);
 rows.push(["updateWhitelist, a seat given", (await whitelist(true)).gas]);
