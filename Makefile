@@ -16,7 +16,7 @@ NETWORK := $(if $(MEMBERS),--members $(MEMBERS)) $(if $(PORT),--port $(PORT)) $(
 # Always the whole workspace: one set of features, so that no crate is built twice.
 ALL := --release --workspace --all-targets --locked
 
-.PHONY: help deps deps-test deps-fuzz build demo devnet stop-member start-member status test test-long fuzz e2e js lint probe bench deny
+.PHONY: help deps deps-test deps-fuzz build demo devnet stop-member start-member status test test-long fuzz e2e js contracts lint probe bench deny
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -59,11 +59,15 @@ probe: ## The vault's inner crates link without std and without an operating sys
 js: deps-test ## The npm clients, exactly as their lock pins them
 	cd tests/js && { test node_modules/.package-lock.json -nt package-lock.json || npm ci --ignore-scripts --no-audit --no-fund; }
 
-test: deps deps-test lint probe js ## Everything that fits into an hour on two cores
+contracts: deps-test ## The node list on a chain of its own, and the npm clients that read it
+	cd node/contracts/tests && { test node_modules/.package-lock.json -nt package-lock.json || npm ci --ignore-scripts --no-audit --no-fund; }
+	cd node/contracts/tests && npm test --silent
+
+test: deps deps-test lint probe js contracts ## Everything that fits into an hour on two cores
 	$(CARGO) build $(ALL)
 	$(CARGO) test --release --workspace --locked
 
-test-long: deps deps-test deps-fuzz js ## All tests, kill matrices, nine members, clocks that are off, long random testing
+test-long: deps deps-test deps-fuzz js contracts ## All tests, kill matrices, nine members, clocks that are off, long random testing
 	$(CARGO) build $(ALL)
 	CARGO="$(CARGO)" tests/long
 

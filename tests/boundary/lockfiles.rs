@@ -13,27 +13,52 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// The locks of the npm clients and of the node list's tests, with the packages whose scripts would run when they are
+/// installed: they are installed without (`--ignore-scripts`, and `.npmrc` beside the lock).
+const NPM_LOCKS: [(&str, &[&str]); 2] = [
+    ("tests/js/package-lock.json", &[]),
+    ("node/contracts/tests/package-lock.json", &["bufferutil", "es5-ext", "utf-8-validate"]),
+];
+
+fn npm_lock(path: &str) -> Value {
+    let text = fs::read_to_string(root().join(path)).expect("the lock is committed");
+    serde_json::from_str(&text).expect("a lock is JSON")
+}
+
 #[test]
-fn the_npm_lock_pins_every_package_by_content_and_none_by_host() {
-    let text = fs::read_to_string(root().join("tests/js/package-lock.json")).expect("the lock is committed");
-    let lock: Value = serde_json::from_str(&text).expect("a lock is JSON");
-    let packages = lock["packages"].as_object().expect("a lock lists packages");
-    let installed: Vec<_> = packages.iter().filter(|(path, _)| !path.is_empty()).collect();
-    assert!(installed.len() > 10);
-    for (path, package) in installed {
-        assert!(package.get("resolved").is_none(), "{path} names a host");
-        assert!(package["integrity"].as_str().is_some_and(|i| i.starts_with("sha512-")), "{path} is not pinned");
-        assert!(package.get("hasInstallScript").is_none(), "{path} runs code when installed");
+fn the_npm_locks_pin_every_package_by_content_and_none_by_host() {
+    for (path, scripts) in NPM_LOCKS {
+        let lock = npm_lock(path);
+        let packages = lock["packages"].as_object().expect("a lock lists packages");
+        let installed: Vec<_> = packages.iter().filter(|(path, _)| !path.is_empty()).collect();
+        assert!(installed.len() > 10, "{path}");
+        let mut run = Vec::new();
+        for (package, entry) in installed {
+            assert!(entry.get("resolved").is_none(), "{path}: {package} names a host");
+            let pinned = entry["integrity"].as_str().is_some_and(|i| i.starts_with("sha512-"));
+            assert!(pinned, "{path}: {package} is not pinned");
+            if entry.get("hasInstallScript").is_some() {
+                run.push(package.rsplit("node_modules/").next().unwrap_or_default());
+            }
+        }
+        assert_eq!(run, scripts, "{path}: what runs code when it is installed");
+        let settings = fs::read_to_string(root().join(path).with_file_name(".npmrc")).unwrap_or_default();
+        assert!(run.is_empty() || settings.lines().any(|line| line == "ignore-scripts=true"), "{path}");
     }
 }
 
 #[test]
 fn the_clients_are_pinned_to_the_versions_that_the_documents_name() {
-    let text = fs::read_to_string(root().join("tests/js/package-lock.json")).expect("the lock is committed");
-    let lock: Value = serde_json::from_str(&text).expect("a lock is JSON");
-    for (alias, version) in [("torus-legacy", "8.0.1"), ("torus-newest", "16.0.0")] {
-        let package = &lock["packages"][format!("node_modules/{alias}")];
-        assert_eq!((&package["name"], &package["version"]), (&"@toruslabs/torus.js".into(), &version.into()));
+    let [(clients, _), (contracts, _)] = NPM_LOCKS;
+    for (path, alias, package, version) in [
+        (clients, "torus-legacy", "@toruslabs/torus.js", "8.0.1"),
+        (clients, "torus-newest", "@toruslabs/torus.js", "16.0.0"),
+        (contracts, "fetch-node-details-legacy", "@toruslabs/fetch-node-details", "4.0.2"),
+        (contracts, "fetch-node-details-newer", "@toruslabs/fetch-node-details", "8.1.1"),
+    ] {
+        let lock = npm_lock(path);
+        let entry = &lock["packages"][format!("node_modules/{alias}")];
+        assert_eq!((&entry["name"], &entry["version"]), (&package.into(), &version.into()));
     }
 }
 
