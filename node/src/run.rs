@@ -166,14 +166,16 @@ async fn live(opened: Opened, confined: Confined) -> Result<(), Ended> {
     let chain = NodeChain::open(Arc::new(store), Arc::clone(&config), me, options.key.clone());
     let chain = Arc::new(chain.map_err(|e| end(&e))?);
     let keypair = keypair(&options.key)?;
-    let started = p2p::start(keypair.clone(), members.listen.0, members.peers, members.names.clone());
+    // Name servers answer before the filter goes on, since the engine is told at its start; so nobody else is heard yet.
+    let places = Places::new(members.engines, members.names.clone());
+    let addresses = places.first().await;
+    let started = p2p::start(keypair.clone(), members.listen.0, members.peers, members.names);
     let (p2p, inbound) = started.map_err(|e| end(&e))?;
 
-    let places = Places::new(members.engines, members.names);
     let start = ConsensusConfig {
         directory: options.data.join(ENGINE),
         listen: members.listen.1,
-        addresses: places.first().await,
+        addresses,
         keypair,
         config: config.as_ref().clone(),
         index: me,

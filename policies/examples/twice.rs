@@ -1,6 +1,8 @@
 //! `twice ROLE COMMAND…`: executes a daemon under copies of its own filters that let everything pass, below those that it
-//! lays on itself. The kernel then runs each filter twice for every call: what that costs is what the filters cost, in a
-//! daemon that cannot be started without them.
+//! lays on itself. The kernel then runs each filter twice for every call.
+//!
+//! What is measured so is filters laid once and twice. There is no run without: a daemon has no such switch; Landlock, and
+//! the entry into seccomp, are in both.
 #![allow(unsafe_code)]
 
 use std::io::Error;

@@ -92,10 +92,14 @@ impl App {
                     send(reply, LocallyProposedValue::new(height, round, id));
                 }
             }
-            AppMsg::ReceivedProposalPart { from, part, reply, .. } => {
+            AppMsg::ReceivedProposalPart { from, published_by, part, reply } => {
+                // The author, whose signature over the whole message gossipsub has verified (it is strict). Not `from`,
+                // the neighbour: a stranger's message may come by way of a member, and a member's by way of a stranger,
+                // whom to refuse would be to lose it, since it is delivered once.
+                let known = published_by.is_some_and(|author| self.list.is_member(&author));
                 let value = match part.content {
-                    StreamContent::Data(part) => self.part(from, part)?,
-                    StreamContent::Fin => None,
+                    StreamContent::Data(part) if known => self.part(from, part)?,
+                    StreamContent::Data(_) | StreamContent::Fin => None,
                 };
                 send(reply, value);
             }

@@ -5,13 +5,14 @@
 //! When a member has gone, the engine would take whoever calls from one of its addresses for it, by whatever key: such a
 //! stranger is shown out, and the address told anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
+use malachitebft_app::types::PeerId as EnginePeer;
 use malachitebft_app_channel::NetworkRequest;
 use malachitebft_network::{PeerInfo, PersistentPeerError};
 use tokio::sync::{Mutex, mpsc};
@@ -32,6 +33,8 @@ pub(super) struct Peers {
     requests: mpsc::Sender<NetworkRequest>,
     ids: HashMap<PeerId, Index>,
     members: Mutex<BTreeMap<Index, Listed>>,
+    /// Strangers who are being shown out.
+    leaving: std::sync::Mutex<HashSet<PeerId>>,
 }
 
 struct Listed {
@@ -73,7 +76,8 @@ impl First {
         let told = Instant::now();
         let ids = self.0.iter().map(|(index, (peer, _))| (*peer, *index)).collect();
         let listed = |(index, (peer, addresses))| (index, Listed { peer, addresses, told, connected: false });
-        Peers { requests, ids, members: Mutex::new(self.0.into_iter().map(listed).collect()) }
+        let members = Mutex::new(self.0.into_iter().map(listed).collect());
+        Peers { requests, ids, members, leaving: std::sync::Mutex::default() }
     }
 }
 
@@ -114,11 +118,31 @@ impl Peers {
     /// How many of these peers are members. The others are shown out.
     pub(super) fn count(self: &Arc<Self>, connected: &HashMap<PeerId, PeerInfo>) -> usize {
         for (peer, info) in connected.iter().filter(|(peer, _)| !self.ids.contains_key(peer)) {
-            warn!(%peer, address = %info.address, "a stranger calls from a member's address, and is shown out");
-            let (list, peer, address) = (Arc::clone(self), *peer, info.address.clone());
-            tokio::spawn(async move { list.show_out(peer, &address).await });
+            self.escort(*peer, info.address.clone());
         }
         connected.keys().filter(|peer| self.ids.contains_key(peer)).count()
+    }
+
+    /// Whether this is the p2p key of another member.
+    pub(super) fn is_member(&self, peer: &EnginePeer) -> bool {
+        PeerId::from_bytes(&peer.to_bytes()).is_ok_and(|peer| self.ids.contains_key(&peer))
+    }
+
+    /// Has a stranger shown out, unless that is under way.
+    fn escort(self: &Arc<Self>, stranger: PeerId, from: Multiaddr) {
+        if !self.leaving(|leaving| leaving.insert(stranger)) {
+            return;
+        }
+        warn!(peer = %stranger, address = %from, "a stranger calls from a member's address, and is shown out");
+        let list = Arc::clone(self);
+        tokio::spawn(async move {
+            list.show_out(stranger, &from).await;
+            list.leaving(|leaving| leaving.remove(&stranger));
+        });
+    }
+
+    fn leaving<T>(&self, with: impl FnOnce(&mut HashSet<PeerId>) -> T) -> T {
+        with(&mut self.leaving.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn show_out(&self, stranger: PeerId, from: &Multiaddr) {
@@ -153,4 +177,50 @@ fn pinned(address: SocketAddr, peer: PeerId) -> Multiaddr {
 /// Without the peer id.
 fn bare(address: &Multiaddr) -> Multiaddr {
     address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(member: PeerId) -> (Arc<Peers>, mpsc::Receiver<NetworkRequest>) {
+        let (requests, asked) = mpsc::channel(8);
+        let known = BTreeMap::from([(Index::new(2).unwrap(), (member, Vec::new()))]);
+        (Arc::new(First(known).kept(requests)), asked)
+    }
+
+    #[tokio::test]
+    async fn a_stranger_is_shown_out_once_at_a_time_however_often_he_is_counted() {
+        let (list, mut asked) = list(PeerId::random());
+        let (stranger, other) = (PeerId::random(), PeerId::random());
+        let place: Multiaddr = "/ip4/192.0.2.1/tcp/7002".parse().unwrap();
+        (0..3).for_each(|_| list.escort(stranger, place.clone()));
+        // The engine has not answered yet: he is asked out by one task, and nobody waits behind it for him.
+        let first = asked.recv().await.unwrap();
+        assert_eq!(list.leaving(|leaving| leaving.len()), 1);
+        tokio::task::yield_now().await;
+        assert!(asked.try_recv().is_err());
+        list.escort(other, place.clone());
+        assert_eq!(list.leaving(|leaving| leaving.len()), 2);
+        // Each is put into the engine's list and taken out of it, answered or not; then he may be shown out again.
+        drop(first);
+        for _ in 0..3 {
+            drop(asked.recv().await.unwrap());
+        }
+        while list.leaving(|leaving| !leaving.is_empty()) {
+            tokio::task::yield_now().await;
+        }
+        assert!(asked.try_recv().is_err());
+        list.escort(stranger, place);
+        assert!(asked.recv().await.is_some());
+    }
+
+    #[test]
+    fn only_members_are_obeyed() {
+        let member = PeerId::random();
+        let (list, _asked) = list(member);
+        let engines = |peer: PeerId| EnginePeer::from_bytes(&peer.to_bytes()).unwrap();
+        assert!(list.is_member(&engines(member)));
+        assert!(!list.is_member(&engines(PeerId::random())));
+    }
 }

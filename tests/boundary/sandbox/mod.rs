@@ -3,9 +3,11 @@
 
 mod certificates;
 mod filters;
+#[cfg(target_arch = "x86_64")]
 mod injection;
 mod pair;
 mod status;
+#[cfg(target_arch = "x86_64")]
 mod trace;
 mod units;
 
@@ -16,4 +18,11 @@ use std::io::Write;
 fn skipped(why: &str) {
     let thread = std::thread::current();
     let _ = writeln!(std::io::stderr(), "SKIPPED {}: {why}", thread.name().unwrap_or_default());
+}
+
+/// The registers that `trace` sets are x86_64's.
+#[cfg(not(target_arch = "x86_64"))]
+#[test]
+fn no_call_is_put_into_a_daemon_on_this_architecture() {
+    skipped("calls are put into running daemons on x86_64 only");
 }

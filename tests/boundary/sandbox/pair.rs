@@ -78,6 +78,7 @@ impl Daemon {
         self.child.try_wait().unwrap().is_none()
     }
 
+    #[cfg(target_arch = "x86_64")]
     pub(super) async fn ended(&mut self) -> std::process::ExitStatus {
         let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
         ended.expect("it goes on").unwrap()

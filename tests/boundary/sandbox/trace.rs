@@ -18,7 +18,6 @@ pub(super) enum Outcome {
 pub(super) struct Traced {
     pid: libc::pid_t,
     held: Held,
-    #[cfg(target_arch = "x86_64")]
     registers: libc::user_regs_struct,
 }
 
@@ -27,16 +26,10 @@ impl Traced {
     pub(super) fn seize(pid: u32) -> Self {
         let held = Held::seize(pid).unwrap();
         let pid = libc::pid_t::try_from(pid).unwrap();
-        Self {
-            pid,
-            held,
-            #[cfg(target_arch = "x86_64")]
-            registers: registers(pid),
-        }
+        Self { pid, held, registers: registers(pid) }
     }
 
     /// Makes a call in the place of the one that the process waits in.
-    #[cfg(target_arch = "x86_64")]
     pub(super) fn inject(&mut self, call: &(&str, libc::c_long, [Option<u64>; 4]), text: &str) -> Outcome {
         let mut registers = self.registers;
         // Below what the waiting function may use without moving the stack pointer.
@@ -67,7 +60,6 @@ fn ptrace(request: libc::c_uint, pid: libc::pid_t, address: usize, data: usize) 
     assert!(result >= 0, "ptrace {request:#x}: {}", std::io::Error::last_os_error());
 }
 
-#[cfg(target_arch = "x86_64")]
 fn registers(pid: libc::pid_t) -> libc::user_regs_struct {
     // SAFETY: plain C data, for which zeros are a value, and which the call fills.
     unsafe {
@@ -77,7 +69,6 @@ fn registers(pid: libc::pid_t) -> libc::user_regs_struct {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
 fn set_registers(pid: libc::pid_t, registers: &libc::user_regs_struct) {
     // SAFETY: the call reads one set of registers.
     assert_eq!(unsafe { libc::ptrace(libc::PTRACE_SETREGS, pid, 0, std::ptr::from_ref(registers)) }, 0);
