@@ -149,36 +149,34 @@ impl Chain {
         }
     }
 
-    /// Trusts the next epoch's config, once it is on record with what `keep` adds.
+    /// Trusts the next epoch's config, once it is on record with what `keep` adds. `keep` is asked first, in the same
+    /// transaction, whether it may be, and writes nothing if not.
     ///
     /// # Errors
-    /// [`Deny::Epoch`] if it does not follow, [`Deny::Approval`] if its committee is not the approved one, [`Deny::Store`].
+    /// [`Deny::Epoch`] if it does not follow, [`Deny::Frozen`], what `keep` refuses, [`Deny::Store`].
     pub fn follow(
         &self,
         next: EpochConfig,
-        keep: impl FnOnce(&mut Change<'_>) -> Result<(), StoreError>,
+        keep: impl FnOnce(&mut Change<'_>) -> Result<Result<(), Deny>, StoreError>,
     ) -> Result<(), Deny> {
         let mut state = self.lock();
+        if state.frozen {
+            return Err(Deny::Frozen);
+        }
         let height = state.newest.as_ref().map(|newest| newest.header().height).ok_or(Deny::Epoch)?;
         let last = self.known(height)?.ok_or(Deny::Store)?;
         let step = state.configs.step(last, next).map_err(|error| {
             crate::alarm!("the config that the last block names is not taken up: {error}");
             Deny::Epoch
         })?;
-        let kept: Result<bool, StoreError> = self.audit.write(|change| {
-            let approved = state.configs.keep(change, &step)?;
-            if approved {
-                keep(change)?;
-            }
-            Ok(approved)
+        let kept: Result<Result<(), Deny>, StoreError> = self.audit.write(|change| match keep(change)? {
+            Ok(()) => state.configs.keep(change, &step).map(Ok),
+            refused => Ok(refused),
         });
-        let approved = kept.map_err(|error| {
+        kept.map_err(|error| {
             crate::alarm!("the next epoch's config cannot be kept: {error}");
             Deny::Store
-        })?;
-        if !approved {
-            return Err(Deny::Approval);
-        }
+        })??;
         state.configs.admit(&step).map_err(|_| Deny::Epoch)
     }
 

@@ -106,19 +106,14 @@ impl Configs {
         Ok(Step { last, config })
     }
 
-    /// Puts a step on record, in a transaction of the caller's, if its committee is the one that the operator approved by
-    /// now; the approval is used up by it. Once that is durable, [`Configs::admit`] follows.
+    /// Puts a step on record, in a transaction of the caller's; the approval is used up by it. Once that is durable,
+    /// [`Configs::admit`] follows.
     ///
     /// # Errors
     /// The store fails.
-    pub fn keep(&self, change: &mut Change<'_>, step: &Step) -> Result<bool, StoreError> {
-        let committee = step.config.committee();
-        if change.get(self.store.meta(), APPROVED)?.is_none_or(|approved| approved != committee.hash()) {
-            return Ok(false);
-        }
-        change.put(self.table, &committee.epoch.to_be_bytes(), &step.to_bytes())?;
-        withdraw(change, &self.store)?;
-        Ok(true)
+    pub fn keep(&self, change: &mut Change<'_>, step: &Step) -> Result<(), StoreError> {
+        change.put(self.table, &step.config.committee().epoch.to_be_bytes(), &step.to_bytes())?;
+        withdraw(change, &self.store)
     }
 
     /// Trusts the config of a step that is on record.
@@ -149,11 +144,23 @@ pub fn approved(store: &Store) -> Result<Option<Hash>, StoreError> {
     })
 }
 
-/// Notes the operator's approval, in a transaction of the caller's. It takes the place of an earlier one.
+/// Whether this is the committee that the operator approved, as a transaction finds it.
+///
+/// # Errors
+/// The store fails.
+pub fn is_approved(change: &Change<'_>, store: &Store, committee: &Hash) -> Result<bool, StoreError> {
+    Ok(change.get(store.meta(), APPROVED)?.is_some_and(|approved| approved == committee))
+}
+
+/// Notes the operator's approval, in a transaction of the caller's. It takes the place of an earlier one, and of what was
+/// certified by that.
 ///
 /// # Errors
 /// The store fails.
 pub fn approve(change: &mut Change<'_>, store: &Store, committee: &Hash) -> Result<(), StoreError> {
+    if !is_approved(change, store, committee)? {
+        next_keys::forget(change, store)?;
+    }
     change.put(store.meta(), APPROVED, committee)
 }
 

@@ -11,7 +11,7 @@ use torus_statement::succession::may_follow;
 use torus_statement::{Committee, EpochConfig, Hash, KeyCertificate, keccak256};
 
 use crate::audit::Journal;
-use crate::configs::approved;
+use crate::configs::{approved, is_approved};
 use crate::member::Member;
 use crate::signing::identity;
 use crate::store::{Change, Store, StoreError};
@@ -19,6 +19,8 @@ use crate::succession::{fits, sound};
 
 /// The newest attempt that a certificate was signed for, and the fingerprint of what it says: there is one.
 const CERTIFIED: &[u8] = b"certified-attempt";
+/// The newest attempt that any certificate was ever signed for, whoever has forgotten it since.
+const SHOWN: &[u8] = b"shown-attempt";
 
 /// Makes the keys of the next epoch's first attempt, if they are not in the token. Before lockdown. What a death in the midst
 /// left of keys that nobody was shown is destroyed first; keys that were certified are never replaced. Without them the
@@ -45,7 +47,7 @@ fn make(device: &mut dyn Device, store: &Store, audit: &Journal, next: EpochAtte
         Ok(None) => None,
         Err(error) => Some(error),
     };
-    if store.read(|view| Ok::<_, StoreError>(view.get(store.meta(), CERTIFIED)?.is_some_and(|kept| of(kept, next))))? {
+    if store.read(|view| Ok::<_, StoreError>(view.get(store.meta(), SHOWN)? == Some(&named(next))))? {
         return Err(held.map_or(NotMade::Lost, NotMade::Device));
     }
     // On record before it is done: a log that says too much is the one to have.
@@ -83,35 +85,53 @@ fn named(attempt: EpochAttempt) -> [u8; 12] {
     name
 }
 
-/// Whether what is kept is of this attempt.
-fn of(kept: &[u8], attempt: EpochAttempt) -> bool {
-    kept.starts_with(&named(attempt))
+/// What is kept of a certificate.
+fn kept_of(attempt: EpochAttempt, certificate: &Hash) -> Vec<u8> {
+    [&named(attempt)[..], certificate].concat()
 }
 
-/// Makes sure that this is the one certificate of its attempt, and on record.
-fn keep(member: &Member, attempt: EpochAttempt, certificate: &Hash) -> Result<(), Deny> {
-    let (store, wanted) = (&member.store, [&named(attempt)[..], certificate].concat());
-    let kept: Result<bool, StoreError> = member.audit.write(|change| {
+/// Whether this is the certificate that was signed last, as a transaction finds it.
+///
+/// # Errors
+/// The store fails.
+pub fn is_certified(
+    change: &Change<'_>,
+    store: &Store,
+    attempt: EpochAttempt,
+    certificate: &Hash,
+) -> Result<bool, StoreError> {
+    Ok(change.get(store.meta(), CERTIFIED)?.is_some_and(|kept| kept == kept_of(attempt, certificate)))
+}
+
+/// Makes sure that this is the one certificate of its attempt, by an approval that still stands, and on record.
+fn keep(member: &Member, committee: &Hash, attempt: EpochAttempt, certificate: &Hash) -> Result<(), Deny> {
+    let (store, wanted) = (&member.store, kept_of(attempt, certificate));
+    let kept: Result<Result<(), Deny>, StoreError> = member.audit.write(|change| {
+        if !is_approved(change, store, committee)? {
+            return Ok(Err(Deny::Approval));
+        }
         match change.get(store.meta(), CERTIFIED)? {
-            Some(kept) if kept == wanted => return Ok(true),
-            Some(kept) if of(kept, attempt) => return Ok(false),
+            Some(kept) if kept == wanted => return Ok(Ok(())),
+            // Neither another one of this attempt, nor one of an attempt before.
+            Some(kept) if *kept >= named(attempt)[..] => return Ok(Err(Deny::Attempt)),
             _ => {}
         }
         change.put(store.meta(), CERTIFIED, &wanted)?;
+        change.put(store.meta(), SHOWN, &named(attempt))?;
         let EpochAttempt { epoch, attempt } = attempt;
         member.audit.append(change, Event::Keys { epoch, attempt, act: KeyAct::Certified(*certificate) })?;
-        Ok(true)
+        Ok(Ok(()))
     });
     match kept {
-        Ok(true) => Ok(()),
-        Ok(false) => {
+        Ok(Err(Deny::Attempt)) => {
             crate::alarm!(
-                "the node asks for a second certificate of this member's keys for epoch {}, of another p2p key: \
-                 `torus-vault withdraw-epoch` and a new approval allow it",
+                "the node asks for a second certificate of this member's keys for epoch {}: of another p2p key, or of an \
+                 attempt that is past. `torus-vault withdraw-epoch` and a new approval allow it",
                 attempt.epoch
             );
             Err(Deny::Attempt)
         }
+        Ok(kept) => kept,
         Err(error) => {
             crate::alarm!("it cannot be kept that keys are certified: {error}");
             Err(Deny::Store)
@@ -138,7 +158,8 @@ pub fn certify(
         crate::alarm!("the operator's approval cannot be read: {error}");
         Deny::Store
     })?;
-    if approved != Some(committee.hash()) {
+    let committee_hash = committee.hash();
+    if approved != Some(committee_hash) {
         return Err(Deny::Approval);
     }
     let mut places = committee.sizes.members().zip(&committee.members);
@@ -159,7 +180,7 @@ pub fn certify(
         p2p,
         residency: place.residency,
     };
-    keep(member, wanted, &keys.fingerprint())?;
+    keep(member, &committee_hash, wanted, &keys.fingerprint())?;
     let signature = member.health.device(identity(device, &keccak256(&keys.preimage())))?;
     Ok(Response::Certificate(Box::new(KeyCertificate { keys, signature })))
 }

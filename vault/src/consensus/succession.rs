@@ -11,8 +11,10 @@ use torus_statement::keycert::MemberKeys;
 use torus_statement::receipt::hex;
 use torus_statement::{Committee, EpochConfig};
 
-use crate::configs::approved;
+use crate::configs::{approved, is_approved};
+use crate::freeze::is_held;
 use crate::member::Member;
+use crate::next_keys::is_certified;
 use crate::store::StoreError;
 
 /// Whether anything of the next epoch may be done here at all: the operator has not stopped the vault, nothing
@@ -50,7 +52,8 @@ pub fn fits(room: usize, committee: &Committee) -> Result<(), Deny> {
 ///
 /// # Errors
 /// [`Deny::Epoch`] as long as no last block is certified, or if it names another config; [`Deny::Approval`] if the
-/// operator did not approve the committee, or the config names other keys for this member than the token holds;
+/// operator did not approve the committee, or the config names other keys for this member than the token holds, or another
+/// certificate of them than the one that was signed last;
 /// [`Deny::Attempt`] if it does not fit into this vault; those of [`sound`]; [`Deny::Malformed`]; device or store fails.
 /// Nothing has changed then.
 pub fn take_up(member: &Member, device: &mut dyn Device, bytes: &[u8]) -> Result<Response, Deny> {
@@ -78,9 +81,24 @@ pub fn take_up(member: &Member, device: &mut dyn Device, bytes: &[u8]) -> Result
     }
     let last = member.chain.stand().time;
     let (stays, guards) = (own.is_some(), member.keeper.entering(last));
+    let certificate = own.map(|own| (EpochAttempt { epoch, attempt: own.attempt }, own.fingerprint()));
+    let store = &member.store;
     member.chain.follow(next, |change| {
+        // As they are now: the operator may have spoken since.
+        if is_held(change, store)? {
+            return Ok(Err(Deny::Frozen));
+        }
+        // A certificate of these keys that the operator has taken back is none, though its signature is good.
+        let certified = match &certificate {
+            Some((attempt, certificate)) => is_certified(change, store, *attempt, certificate)?,
+            None => true,
+        };
+        if !certified || !is_approved(change, store, &hash)? {
+            return Ok(Err(Deny::Approval));
+        }
         member.keeper.keep_entering(change, &guards)?;
-        member.audit.append(change, Event::Epoch { epoch, network: member.network, config: named }).map(|_| ())
+        let event = Event::Epoch { epoch, network: member.network, config: named };
+        member.audit.append(change, event).map(|_| Ok(()))
     })?;
     member.keeper.enter(&guards, last);
     if stays {

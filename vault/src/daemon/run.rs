@@ -194,7 +194,10 @@ pub fn run(
     let audit = Journal::open(&store)?;
     take_up(&store, &audit, &network, &epoch.config)?;
     let boot = boot::begin(&store, &audit, device.as_mut())?;
-    next_keys::prepare(device.as_mut(), &store, &audit, &epoch.config);
+    // A store that is an old copy does not know what was certified.
+    if boot.standing != Standing::Behind {
+        next_keys::prepare(device.as_mut(), &store, &audit, &epoch.config);
+    }
     let subjects = votes.run(|| subjects::open(&store, device.as_mut(), common))?;
     let room = generation.capacity();
     let place = Place { network, epoch, own, configs, verifiers: file.verifiers, room };

@@ -110,7 +110,7 @@ pub fn open(
     }
     let grant = decided.map_err(refusal)?;
     let again = shown || known.held.is_some_and(|held| held.released.is_some());
-    if again && !budget.open() {
+    if again && !budget.open_again() {
         return Err(Deny::Busy);
     }
     let mut share = Secret::zeros(member.pool).map_err(busy)?;
@@ -132,7 +132,7 @@ impl Opened {
     /// # Errors
     /// The store fails. The refusals inside are [`Deny::Owner`] and [`Deny::Quota`].
     pub fn record(
-        self,
+        mut self,
         member: &Member,
         records: &Records,
         releases: &mut Releases,
@@ -159,6 +159,8 @@ impl Opened {
             session: self.session_seconds,
         };
         member.audit.release(change, releases, self.token, event)?;
+        // Another worker may have released it since it was opened.
+        self.again |= before.is_some();
         Ok(Ok(Recorded(self)))
     }
 }

@@ -22,7 +22,7 @@ use crate::audit::Journal;
 use crate::configs;
 use crate::descriptors::{either, either_until, own_uid, peer_pid, peer_uid};
 use crate::member::Member;
-use crate::store::{Store, StoreError};
+use crate::store::{Change, Store, StoreError};
 
 const NAME: &str = "operator.sock";
 const HELD: &[u8] = b"held";
@@ -225,6 +225,14 @@ impl Operator {
 /// The store fails.
 pub fn held(store: &Store) -> Result<Option<String>, StoreError> {
     store.read(|view| Ok(view.get(store.meta(), HELD)?.map(|reason| String::from_utf8_lossy(reason).into_owned())))
+}
+
+/// Whether the operator has stopped the vault, as a transaction finds it.
+///
+/// # Errors
+/// The store fails.
+pub fn is_held(change: &Change<'_>, store: &Store) -> Result<bool, StoreError> {
+    Ok(change.get(store.meta(), HELD)?.is_some())
 }
 
 /// Makes the operator's word durable.

@@ -490,7 +490,17 @@ fn an_approval_can_be_taken_back_and_a_vault_that_is_stopped_uses_none() {
     assert_eq!(node.ask(&advance(&last(&network, &config))), Response::Done);
     let taken = Request::NextEpoch(config.to_bytes());
     assert_eq!(node.denied(&taken), Deny::Approval);
+    // The log names the certificate that was taken back: the same committee approved again does not bring it in.
     assert!(word().status.success());
+    assert_eq!(node.denied(&taken), Deny::Approval);
+    assert!(matches!(node.ask(&other), Response::Certificate(_)));
+    assert_eq!(node.denied(&taken), Deny::Approval);
+    // Another committee's approval ends what was certified by this one's.
+    let mut longer = next.committee.clone();
+    longer.buffer.batch += 1;
+    assert!(approve(&rig, &longer, Some(longer.hash())).status.success());
+    assert!(word().status.success());
+    assert!(matches!(node.ask(&keys(&next.committee, 0)), Response::Certificate(_)));
     operator("freeze");
     for refused in [&taken, &keys(&next.committee, 0)] {
         assert_eq!(node.denied(refused), Deny::Frozen);
