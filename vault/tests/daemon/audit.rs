@@ -104,6 +104,7 @@ fn a_life_is_on_record_and_any_change_of_a_copy_fails_the_command() {
                 Event::Operator(Operator::Trusted { .. }),
                 Event::Epoch { epoch: 1, .. },
                 Event::Start { start: 2, standing: torus_audit::Standing::Clean },
+                Event::Keys { epoch: 2, attempt: 0, act: torus_audit::KeyAct::Made },
                 Event::Lock { height: 2, round: 0, .. },
                 Event::Commits { count: 1, .. },
                 Event::Denials { counts, .. },
@@ -114,13 +115,13 @@ fn a_life_is_on_record_and_any_change_of_a_copy_fails_the_command() {
         "{found:?}"
     );
     let good = verify(&copy, &identity, &[]);
-    assert!(good.status.success() && String::from_utf8_lossy(&good.stdout).contains("the records below 8"), "{good:?}");
+    assert!(good.status.success() && String::from_utf8_lossy(&good.stdout).contains("the records below 9"), "{good:?}");
 
     // The head that the node brings to the log is in it, and no other.
     let vault = rig.start(&network.file.hash(), None);
     let newest = head(&mut vault.node().0, None).unwrap().unwrap();
     vault.kill();
-    assert_eq!(newest.head.count, 8);
+    assert_eq!(newest.head.count, 9);
     assert!(verify(&copy, &identity, &["--head", &hex(&newest.head.link)]).status.success());
     assert_eq!(verify(&copy, &identity, &["--head", &hex(&[1; 32])]).status.code(), Some(1));
     assert_eq!(verify(&copy, &temporary(9), &[]).status.code(), Some(1));
@@ -136,13 +137,13 @@ fn a_life_is_on_record_and_any_change_of_a_copy_fails_the_command() {
     let mut flipped = whole.clone();
     flipped[70] ^= 1;
     assert!(damaged(&flipped).contains("record 0: its bytes"));
-    assert!(damaged(&whole[..whole.len() - 50]).contains("record 8: the copy ends before it"));
+    assert!(damaged(&whole[..whole.len() - 50]).contains("record 9: the copy ends before it"));
     assert!(damaged(b"").contains("not a copy") || damaged(b"").contains("cut"));
     // The second record out.
     let length = |at: usize| 36 + u32::from_be_bytes(whole[at..at + 4].try_into().unwrap()) as usize;
     let second = 60 + length(60);
     let said = damaged(&whole[..whole.len() - 1]);
-    assert!(said.contains("cut") && said.contains("proven: the records below 8"), "{said}");
+    assert!(said.contains("cut") && said.contains("proven: the records below 9"), "{said}");
     let without = [&whole[..second], &whole[second + length(second)..]].concat();
     assert!(damaged(&without).contains("record 1: missing; record 2"));
 }
