@@ -244,8 +244,7 @@ impl Siege {
     /// A user who has a key and has never logged in.
     pub(crate) fn assigned(&self, name: &str) -> String {
         let email = fresh_email(name);
-        let user = serde_json::json!({"verifier": VERIFIER, "verifier_id": email});
-        rpc::call(&self.net, self.net.members(), "KeyAssign", &user).expect("assigned");
+        rpc::assign(&self.net, self.net.members(), VERIFIER, &email);
         email
     }
 }

@@ -5,13 +5,22 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use torus_tests::http::{self, Answer};
 
-use crate::devnet::Devnet;
+use crate::devnet::{Devnet, within};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(future)
+}
+
+/// Assigns a key to a user, through one member, and waits until all know it: another may be a block behind the one that
+/// says so, and rightly knows nobody of that name yet.
+pub(crate) fn assign(net: &Devnet, member: u8, verifier: &str, email: &str) {
+    let user = json!({"verifier": verifier, "verifier_id": email});
+    call(net, member, "KeyAssign", &user).expect("assigned");
+    let known = || call_all(net, "VerifierLookupRequest", &user).iter().all(Result::is_ok);
+    assert!(within(LIMIT, known), "{email} is not known to all");
 }
 
 /// GET that must be answered.

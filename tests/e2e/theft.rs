@@ -9,7 +9,7 @@ use sha3::{Digest, Keccak256};
 
 use crate::client::{VERIFIER, fresh_email, login};
 use crate::devnet::Devnet;
-use crate::rpc::{call, call_all};
+use crate::rpc::{assign, call_all};
 use crate::twins::{with_lax_base64, with_other_s};
 
 const ANY_S: &str = "devnet-any-s";
@@ -84,9 +84,7 @@ fn assert_nothing(answers: &[Result<Value, Value>], what: &str) {
 /// A user with a key, who has just been given this token and not used it.
 fn user(net: &Devnet, alg: &str, more: &str) -> (String, String) {
     let email = fresh_email("victim");
-    let assigned = json!({"verifier": VERIFIER, "verifier_id": email});
-    call(net, 1, "KeyAssign", &assigned).expect("assigned");
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    assign(net, 1, VERIFIER, &email);
     let token = net.mint(alg, &email, more);
     (email, token)
 }
@@ -144,8 +142,7 @@ pub(crate) fn the_twin_of_a_token_in_lax_base64_gets_nothing(net: &mut Devnet) {
 
 pub(crate) fn a_token_under_a_policy_that_does_not_promise_low_s_gets_nothing(net: &mut Devnet) {
     let email = fresh_email("judy");
-    call(net, 1, "KeyAssign", &json!({"verifier": ANY_S, "verifier_id": email})).expect("assigned");
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    assign(net, 1, ANY_S, &email);
     let aud = format!("&aud=torus-{ANY_S}");
     for half in ["low", "high"] {
         let token = net.mint("ES256", &email, &format!("{aud}&s={half}"));
