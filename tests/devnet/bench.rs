@@ -14,14 +14,14 @@ use crate::ceremony::Binaries;
 use crate::demo::login;
 use crate::fleet::Fleet;
 use crate::issuer::MAIN_VERIFIER;
-use crate::process::TWICE;
+use crate::process::{Role, WITHOUT};
 use crate::progress::{Goal, readiness, until};
 use crate::running::patience;
 use crate::supervisor::End;
 use crate::{Result, Trouble, http};
 
-/// Of the vaults. Measured is what they can do, not what they are allowed to: most of the releases are of one login again.
-pub const LIMITS: &str = "commits=1000,key=1000";
+/// Of the vaults. Measured is what they can do, not what they are allowed to: most of the logins are of one user.
+pub const LIMITS: &str = "commits=1000,key=10000";
 
 const LIMIT: Duration = Duration::from_secs(30);
 const LOGINS: usize = 40;
@@ -31,7 +31,8 @@ const ASSIGNMENTS_AT_ONCE: usize = 96;
 const COMMITS: usize = 600;
 const RELEASES: usize = 400;
 const IN_FLIGHT: usize = 16;
-const TURNS: usize = 6;
+const TURNS: usize = 10;
+const LOGINS_A_TURN: usize = 500;
 
 /// Runs the measurements on a network whose processes were just started, and prints them.
 pub async fn run(fleet: Arc<Fleet>, binaries: &Binaries) -> Result<()> {
@@ -86,7 +87,7 @@ pub async fn run(fleet: Arc<Fleet>, binaries: &Binaries) -> Result<()> {
         &format!("{}, {rate:.0}/s", percentiles(&mut releases)),
     );
 
-    twice(&fleet, binaries, member).await?;
+    with_and_without_the_sandbox(&fleet, binaries, member).await?;
 
     let (mut quiet, mut busy) = while_a_batch_is_made(&fleet, member).await?;
     row("release, one at a time, no batch in the making", &percentiles(&mut quiet));
@@ -94,35 +95,138 @@ pub async fn run(fleet: Arc<Fleet>, binaries: &Binaries) -> Result<()> {
     Ok(())
 }
 
-/// Releases at a member whose vault and node run under their filters, and under each of them twice, in turns: the
-/// difference is what the filters cost.
-async fn twice(fleet: &Fleet, binaries: &Binaries, member: Member) -> Result<()> {
-    let program = binaries.example("twice");
+/// Logins at a member whose vault and node are confined, and at one where neither is, in turns: what that costs. A login is
+/// a commitment and a reveal of a token of its own; the other members' receipts are ready before.
+async fn with_and_without_the_sandbox(fleet: &Fleet, binaries: &Binaries, member: Member) -> Result<()> {
+    let program = binaries.example("without");
     if !program.exists() {
         return Err(Trouble::Refused(format!("{} is not built: cargo build --release --examples", program.display())));
     }
     let shape = &fleet.founded().shape;
-    let mut rates = [Vec::new(), Vec::new()];
+    let mut pairs = Vec::with_capacity(TURNS);
     for turn in 0..TURNS {
-        let (extra, rates) = match &mut rates {
-            [once, _] if turn % 2 == 0 => (Vec::new(), once),
-            [_, twice] => (vec![(TWICE.to_owned(), program.clone().into_os_string())], twice),
-        };
-        fleet.stop(1, End::InOrder).await?;
-        fleet.start(1, extra, None).await?;
-        until(Goal::Filled, "starting member 1", shape, fleet.layout(), &[1], patience(shape)).await?;
-        let reveal = Arc::new(prepared_login(fleet).await?);
-        let started = Instant::now();
-        many(RELEASES, |_| member.release(Arc::clone(&reveal))).await?;
-        rates.push(RELEASES as f64 / started.elapsed().as_secs_f64());
+        let mut pair = [Each::default(), Each::default()];
+        // Each goes first as often as the other: what grows from one to the next is not taken for its cost.
+        let mut ways: Vec<(&mut Each, bool)> = pair.iter_mut().zip([true, false]).collect();
+        ways.rotate_left(turn % 2);
+        for (each, confined) in ways {
+            let without = (WITHOUT.to_owned(), program.clone().into_os_string());
+            fleet.stop(1, End::InOrder).await?;
+            fleet.start(1, if confined { Vec::new() } else { vec![without] }, None).await?;
+            until(Goal::Filled, "starting member 1", shape, fleet.layout(), &[1], patience(shape)).await?;
+            for role in [Role::Vault, Role::Node] {
+                if confined != is_confined(fleet, role)? {
+                    return Err(Trouble::Refused(format!("member 1's {role} is not as it was to be started")));
+                }
+            }
+            let email = assigned_user(member).await?;
+            log_in(fleet, member, &email, LOGINS_A_TURN / 5).await?;
+            *each = log_in(fleet, member, &email, LOGINS_A_TURN).await?;
+        }
+        pairs.push(pair);
     }
-    let [once, twice] = rates.map(|mut rates| {
-        rates.sort_unstable_by(f64::total_cmp);
-        rates.get(rates.len() / 2).copied().unwrap_or_default()
-    });
-    let figure = format!("{once:.0}/s, twice {twice:.0}/s, ratio {:.2}", once / twice);
-    row(&format!("release at one member, {IN_FLIGHT} in flight, filters once"), &figure);
+    let middle = |mut of: Vec<f64>| {
+        of.sort_unstable_by(f64::total_cmp);
+        let at = |place: usize| of.get(place).copied().unwrap_or_default();
+        (at(0), at(TURNS / 2), at(TURNS - 1))
+    };
+    let compare = |what: &str, figure: fn(&Each) -> Duration| {
+        let millis = |each: &Each| figure(each).as_secs_f64() * 1e3;
+        let (_, on, _) = middle(pairs.iter().map(|[on, _]| millis(on)).collect());
+        let (_, off, _) = middle(pairs.iter().map(|[_, off]| millis(off)).collect());
+        let (least, ratio, most) = middle(pairs.iter().map(|[on, off]| millis(on) / millis(off)).collect());
+        let spread = format!("ratio {ratio:.3} (of {TURNS} pairs {least:.2} to {most:.2})");
+        row(&format!("logins at one member, {what}, sandbox on"), &format!("{on:.2} ms, off {off:.2} ms, {spread}"));
+    };
+    compare(&format!("{IN_FLIGHT} in flight, time for one"), |each| each.time);
+    compare("its processes' CPU for one", |each| each.cpu);
     Ok(())
+}
+
+/// What one login took, of many.
+#[derive(Default)]
+struct Each {
+    /// The whole time divided by their number.
+    time: Duration,
+    /// What the member's vault and node spent of the processors, with what else they did meanwhile.
+    cpu: Duration,
+}
+
+/// Processor time of a member's processes.
+fn cpu(fleet: &Fleet) -> Result<Duration> {
+    let mut spent = Duration::ZERO;
+    for role in [Role::Vault, Role::Node] {
+        let path = format!("/proc/{}/task", fleet.pid(1, role));
+        let read = |source| Trouble::Io { what: format!("read {path}"), source };
+        for thread in std::fs::read_dir(&path).map_err(read)? {
+            // A thread may end meanwhile.
+            let text = std::fs::read_to_string(thread.map_err(read)?.path().join("schedstat")).unwrap_or_default();
+            let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+            spent += Duration::from_nanos(nanos.unwrap_or_default());
+        }
+    }
+    Ok(spent)
+}
+
+/// Whether a process of the first member runs under filters that this process is not under.
+fn is_confined(fleet: &Fleet, role: Role) -> Result<bool> {
+    let filters = |process: String| {
+        let path = format!("/proc/{process}/status");
+        let text =
+            std::fs::read_to_string(&path).map_err(|source| Trouble::Io { what: format!("read {path}"), source })?;
+        let number = text.lines().find_map(|line| line.strip_prefix("Seccomp_filters:")).map(str::trim);
+        Ok::<_, Trouble>(number.map(str::to_owned))
+    };
+    Ok(filters(fleet.pid(1, role).to_string())? != filters("self".to_owned())?)
+}
+
+/// So many logins of one user at one member, after their preparation.
+async fn log_in(fleet: &Fleet, member: Member, email: &str, count: usize) -> Result<Each> {
+    let shape = &fleet.founded().shape;
+    let others: Vec<Member> = shape.members().skip(1).map(|other| Member { port: shape.ports(other).api }).collect();
+    let mut prepared = Vec::with_capacity(count);
+    let mut running = JoinSet::new();
+    for _ in 0..count {
+        let token = mint(fleet, email).await?;
+        let params = commitment(&token);
+        let others = others.clone();
+        running.spawn(async move {
+            let mut receipts = Vec::new();
+            for other in others {
+                receipts.push(other.call("CommitmentRequest", params.clone()).await?.0);
+            }
+            Ok::<_, Trouble>((token, params, receipts))
+        });
+        if running.len() >= IN_FLIGHT {
+            prepared.push(joined(running.join_next().await)?);
+        }
+    }
+    while !running.is_empty() {
+        prepared.push(joined(running.join_next().await)?);
+    }
+    let (started, spent) = (Instant::now(), cpu(fleet)?);
+    let mut prepared = prepared.into_iter();
+    many(count, |_| {
+        let (email, login) = (email.to_owned(), prepared.next());
+        async move {
+            let (token, params, mut receipts) = login.ok_or_else(|| Trouble::Refused("too few logins".to_owned()))?;
+            let started = Instant::now();
+            receipts.push(member.call("CommitmentRequest", params).await?.0);
+            member.release(Arc::new(reveal(&email, &token, &receipts))).await?;
+            Ok(started.elapsed())
+        }
+    })
+    .await?;
+    let number = u32::try_from(count).unwrap_or(u32::MAX);
+    Ok(Each { time: started.elapsed() / number, cpu: cpu(fleet)?.saturating_sub(spent) / number })
+}
+
+fn joined<T>(done: Option<std::result::Result<Result<T>, tokio::task::JoinError>>) -> Result<T> {
+    match done {
+        Some(Ok(result)) => result,
+        Some(Err(e)) => Err(Trouble::Refused(e.to_string())),
+        None => Err(Trouble::Refused("no task is left".to_owned())),
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -174,22 +278,35 @@ impl Member {
 /// A token that is committed at every member and the request that reveals it, which may be repeated.
 async fn prepared_login(fleet: &Fleet) -> Result<Value> {
     let shape = &fleet.founded().shape;
-    let email = format!("{}@example.com", hex::encode(random()?));
-    let member = Member { port: shape.ports(1).api };
-    member.call("KeyAssign", json!({"verifier": MAIN_VERIFIER, "verifier_id": email})).await?;
-    let token = http::get(shape.port, &format!("/mint?alg=ES256&email={email}"), LIMIT)
-        .await
-        .map_err(|e| Trouble::Refused(format!("the issuer: {e}")))?
-        .text();
+    let email = assigned_user(Member { port: shape.ports(1).api }).await?;
+    let token = mint(fleet, &email).await?;
     let params = commitment(&token);
     let mut receipts = Vec::new();
     for member in shape.members() {
         let member = Member { port: shape.ports(member).api };
         receipts.push(member.call("CommitmentRequest", params.clone()).await?.0);
     }
-    Ok(json!({"encrypted": "yes", "item": [{
+    Ok(reveal(&email, &token, &receipts))
+}
+
+/// A fresh user, whom this member has assigned a key.
+async fn assigned_user(member: Member) -> Result<String> {
+    let email = format!("{}@example.com", hex::encode(random()?));
+    member.call("KeyAssign", json!({"verifier": MAIN_VERIFIER, "verifier_id": email})).await?;
+    Ok(email)
+}
+
+/// A token of the devnet's issuer.
+async fn mint(fleet: &Fleet, email: &str) -> Result<String> {
+    let path = format!("/mint?alg=ES256&email={email}");
+    let answer = http::get(fleet.founded().shape.port, &path, LIMIT).await;
+    Ok(answer.map_err(|e| Trouble::Refused(format!("the issuer: {e}")))?.text())
+}
+
+fn reveal(email: &str, token: &str, receipts: &[Value]) -> Value {
+    json!({"encrypted": "yes", "item": [{
         "verifier_id": email, "idtoken": token, "nodesignatures": receipts, "verifieridentifier": MAIN_VERIFIER,
-    }]}))
+    }]})
 }
 
 /// Releases one after the other while keys are taken until a batch is opened, and until it is published.
@@ -230,19 +347,14 @@ where
 {
     let mut running = JoinSet::new();
     let mut took = Vec::with_capacity(count);
-    let mut collect = |done: Option<std::result::Result<Result<Duration>, tokio::task::JoinError>>| match done {
-        Some(Ok(result)) => result.map(|one| took.push(one)),
-        Some(Err(e)) => Err(Trouble::Refused(e.to_string())),
-        None => Ok(()),
-    };
     for number in 0..count {
         if running.len() >= IN_FLIGHT {
-            collect(running.join_next().await)?;
+            took.push(joined(running.join_next().await)?);
         }
         running.spawn(one(number));
     }
     while !running.is_empty() {
-        collect(running.join_next().await)?;
+        took.push(joined(running.join_next().await)?);
     }
     Ok(took)
 }

@@ -126,6 +126,11 @@ impl Fleet {
         }
     }
 
+    /// The number of a member's process; 0 while there is none.
+    pub fn pid(&self, member: u8, role: Role) -> u32 {
+        self.board.pid(member, role)
+    }
+
     /// One line a member: its processes.
     pub fn status(&self) -> String {
         let line = |member| {

@@ -18,8 +18,8 @@ use crate::{Result, Trouble};
 /// The first descriptor that a socket-activated daemon looks at.
 const LISTEN_FD: i32 = 3;
 
-/// Names the program of `policies/examples/twice.rs`, through which a daemon is then started.
-pub const TWICE: &str = "TORUS_TWICE";
+/// Names the program of `policies/examples/without.rs`, through which a daemon is then started.
+pub const WITHOUT: &str = "TORUS_WITHOUT";
 
 /// The two processes of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,12 +106,11 @@ pub fn become_daemon(launcher: u32, listening: bool, program: &Path, args: &[OsS
     if let Err(e) = torus_policies::end_with_parent(launcher) {
         return Trouble::Refused(format!("not tied to the launcher: {e}"));
     }
-    let mut command = match std::env::var_os(TWICE) {
+    let mut command = match std::env::var_os(WITHOUT) {
         None => std::process::Command::new(program),
-        Some(twice) => {
-            let vault = program.file_name().is_some_and(|name| name == "torus-vault");
-            let mut command = std::process::Command::new(twice);
-            command.arg(if vault { "vault-softhsm" } else { "node" }).arg(program).env_remove(TWICE);
+        Some(without) => {
+            let mut command = std::process::Command::new(without);
+            command.arg(program).env_remove(WITHOUT);
             command
         }
     };

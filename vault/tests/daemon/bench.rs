@@ -3,6 +3,7 @@
 
 pub(crate) mod five;
 mod floor;
+mod logins;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -31,8 +32,6 @@ const SLICES: usize = 9;
 const SAMPLES: usize = 30;
 /// Headers under which a release is measured.
 const HEADERS: usize = 60;
-/// Starts of a vault, of either kind.
-const TURNS: usize = 5;
 
 #[test]
 #[ignore = "figures: make bench"]
@@ -98,26 +97,7 @@ fn figures(directory: &Path) {
         &format!("{:.2}, {:.2}", unseen / known, known / sum.as_secs_f64()),
     );
 
-    println!("\nThe same vault under its filters, and under each of them twice, in turns: what the filters cost");
-    let twice = std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join("twice");
-    assert!(twice.exists(), "cargo build --release --examples");
-    let mut rates = [const { Vec::new() }; 2];
-    for turn in 0..2 * TURNS {
-        five.restart((turn % 2 == 1).then_some(&twice));
-        let login = five.log_in();
-        let release = [five.release(&login)];
-        drop(drive(five.first(), &release, 200, MANY));
-        rates[turn % 2].push(drive(five.first(), &release, 1800, MANY).1);
-    }
-    let [once, twice] = rates.map(|mut each| {
-        each.sort_unstable();
-        each[TURNS / 2]
-    });
-    let ratio = twice.as_secs_f64() / once.as_secs_f64();
-    row(
-        &format!("release, {MANY} in flight, filters once"),
-        &format!("{}, twice {}, ratio {ratio:.3}", rate(once), rate(twice)),
-    );
+    logins::with_and_without_the_sandbox(&mut five);
 
     println!("\nWhat the floor is made of, each alone");
     for (what, took) in floor.rows() {

@@ -235,6 +235,23 @@ impl Running {
         (0..).find(|number| open.join(number.to_string()).symlink_metadata().is_err()).unwrap()
     }
 
+    /// A field of the status of each of its threads.
+    pub(crate) fn of_each_thread(&self, field: &str) -> Vec<String> {
+        let value = |text: String| text.lines().find_map(|line| line.strip_prefix(field)).unwrap().trim().to_owned();
+        self.each_thread("status").map(value).collect()
+    }
+
+    /// Processor time of its threads.
+    pub(crate) fn cpu(&self) -> Duration {
+        let spent = |text: String| Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap());
+        self.each_thread("schedstat").map(spent).sum()
+    }
+
+    fn each_thread(&self, file: &'static str) -> impl Iterator<Item = String> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        threads.map(move |thread| std::fs::read_to_string(thread.unwrap().path().join(file)).unwrap())
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

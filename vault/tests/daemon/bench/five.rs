@@ -1,7 +1,7 @@
 //! Five vaults of which the first is measured: batches of the usual size, and a user who reveals at it meanwhile.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
@@ -24,17 +24,17 @@ use crate::reveals::{prove, root, token};
 use crate::rig::{Node, Rig, Running};
 
 pub(crate) const BATCH: u16 = 128;
-/// Measured is what a vault can do, not what it is allowed to: most of the releases are of one login again.
-const UNBOUND: &str = "commits=1000,key=1000";
+/// Measured is what a vault can do, not what it is allowed to: all logins are of one user.
+const UNBOUND: &str = "commits=1000,key=50000";
 /// Requests of key generation that are in flight at the measured vault, so that it never waits for one.
 const GENERATION: usize = 4;
 
 pub(crate) struct Five {
     limits: &'static str,
     file: NetworkFile,
-    issuer: ring::signature::Ed25519KeyPair,
+    pub(super) issuer: ring::signature::Ed25519KeyPair,
     rigs: Vec<Rig>,
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     // After their nodes: a vault ends when its owner goes.
     vaults: Vec<Running>,
     parent: Hash,
@@ -42,12 +42,14 @@ pub(crate) struct Five {
     newest: Option<SignedHeader>,
     state: Vec<(Hash, Vec<u8>)>,
     alice: Option<(Assignment, KeyEntry)>,
+    /// How many ways of writing her name are used up.
+    pub(super) spelling: u32,
 }
 
 /// A token that a quorum has committed.
 pub(crate) struct Login {
-    token: String,
-    receipts: Vec<SignedReceipt>,
+    pub(super) token: String,
+    pub(super) receipts: Vec<SignedReceipt>,
 }
 
 /// How long releases took, and for how long the vault generated.
@@ -99,7 +101,7 @@ impl Five {
         let (nodes, vaults) = rigs.iter().map(start).unzip();
         let parent = file.config.committee().chain;
         let (height, newest, state, alice) = (0, None, Vec::new(), None);
-        Self { limits, file, issuer, rigs, nodes, vaults, parent, height, newest, state, alice }
+        Self { limits, file, issuer, rigs, nodes, vaults, parent, height, newest, state, alice, spelling: 1 }
     }
 
     /// The token's module.
@@ -119,15 +121,27 @@ impl Five {
         &mut self.nodes[0]
     }
 
-    /// Starts the measured vault again; under its filters twice if `twice` names the program that does it.
-    pub(crate) fn restart(&mut self, twice: Option<&Path>) {
+    /// Starts the measured vault again, after a word of the shell.
+    pub(crate) fn restart(&mut self, first: &str) {
         drop(self.nodes.remove(0));
         self.vaults.remove(0).stop();
-        let first =
-            twice.map_or_else(String::new, |twice| format!("set -- '{}' vault-softhsm \"$@\";", twice.display()));
-        let vault = self.rigs[0].start_as(&first, &["--limits", self.limits], None);
+        let vault = self.rigs[0].start_as(first, &["--limits", self.limits], None);
         self.nodes.insert(0, vault.node().0);
         self.vaults.insert(0, vault);
+    }
+
+    /// Processor time that the measured vault has spent.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.vaults[0].cpu()
+    }
+
+    /// Whether every thread of the measured vault runs under filters that this process is not under (true), or none does.
+    pub(crate) fn confined(&self) -> bool {
+        let own = std::fs::read_to_string("/proc/self/status").unwrap();
+        let own = own.lines().find_map(|line| line.strip_prefix("Seccomp_filters:")).unwrap().trim();
+        let filters = self.vaults[0].of_each_thread("Seccomp_filters:");
+        assert!(filters.iter().all(|number| *number == filters[0]), "{filters:?}");
+        filters[0] != own
     }
 
     /// Commits a new token of Alice at all.
