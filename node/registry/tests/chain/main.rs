@@ -1,0 +1,11 @@
+//! The node list on a real chain: anvil, the committed contract, endpoints that lie, lag, hang or flood, reorganisations,
+//! stuck transactions and restarts. Each test has a chain of its own.
+
+mod anvil;
+mod endpoints;
+mod epochs;
+mod network;
+mod people;
+mod proxy;
+mod refusals;
+mod sending;
