@@ -16,6 +16,7 @@ use crate::api::{
 };
 use crate::assign;
 use crate::chain::NodeChain;
+use crate::listed::Standing;
 use crate::p2p::P2p;
 use crate::store::{CertifiedLookup, Snapshot};
 use crate::vault_link::{LinkError, VaultLink};
@@ -43,6 +44,7 @@ pub struct NodeBackend {
     link: VaultLink,
     p2p: P2p,
     vault: watch::Receiver<Option<Status>>,
+    list: Option<Arc<Standing>>,
 }
 
 /// What a backend is made of.
@@ -61,12 +63,14 @@ pub struct Parts {
     pub link: VaultLink,
     /// The other members.
     pub p2p: P2p,
+    /// How this member stands in the node list, if there is one.
+    pub list: Option<Arc<Standing>>,
 }
 
 impl NodeBackend {
     /// A backend that keeps asking the vault how it is. `None` if `me` is no member.
     pub fn start(parts: Parts) -> Option<Self> {
-        let Parts { me, config, network_file, chain, engine, link, p2p } = parts;
+        let Parts { me, config, network_file, chain, engine, link, p2p, list } = parts;
         let identity = config.member(me)?.identity;
         let (said, vault) = watch::channel(None);
         let poll = link.clone();
@@ -82,7 +86,7 @@ impl NodeBackend {
                 tokio::time::sleep(POLL).await;
             }
         });
-        Some(Self { me, identity, config, network_file, chain, engine, link, p2p, vault })
+        Some(Self { me, identity, config, network_file, chain, engine, link, p2p, vault, list })
     }
 
     fn read<T>(&self, what: impl FnOnce(&Snapshot<'_>) -> Result<Option<T>, Failed>) -> Option<T> {
@@ -128,6 +132,10 @@ impl Backend for NodeBackend {
 
     fn verifier(&self, name: &VerifierName) -> Option<Policy> {
         self.read(|snapshot| snapshot.verifier(name)).map(|verifier| verifier.policy)
+    }
+
+    fn node_list(&self) -> Option<serde_json::Value> {
+        self.list.as_ref().map(|standing| standing.to_json())
     }
 
     fn audits(&self) -> Vec<(Index, AuditEntry)> {

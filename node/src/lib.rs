@@ -7,6 +7,7 @@ pub mod backend;
 pub mod chain;
 pub mod genesis;
 pub mod keygen;
+pub mod listed;
 mod members;
 pub mod names;
 pub mod p2p;

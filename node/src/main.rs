@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
 use torus_node::genesis::{self, GenesisArgs};
+use torus_node::listed;
 use torus_node::run::{Listeners, Options, open, serve};
 use torus_policies::{Landlock, User, begin};
 
@@ -64,6 +65,20 @@ struct RunArgs {
     /// Whom to ask for members whose endpoints are names, by TCP, instead of the servers in /etc/resolv.conf.
     #[arg(long, value_name = "IP:PORT", value_delimiter = ',')]
     resolvers: Vec<SocketAddr>,
+    /// Where the node list is: a JSON file whose part `registry` names a contract, or a file. The node does not serve if it
+    /// and the list disagree.
+    #[arg(long, value_name = "FILE")]
+    registry: Option<PathBuf>,
+    /// The operator's Ethereum account, 64 hex digits in a file of mode 600: with it the node lists itself, and tells the
+    /// contract what the log has decided.
+    #[arg(long, requires = "registry", value_name = "FILE")]
+    account_key: Option<PathBuf>,
+    /// Certificate authorities in PEM for the endpoints of the chain, where they are https.
+    #[arg(long, requires = "registry", value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    rpc_authorities: PathBuf,
+    /// Replace this account's listing where it differs, as long as its set is in the making.
+    #[arg(long, requires = "account_key")]
+    list_anew: bool,
     /// TLS certificate chain in PEM; read again when it changes.
     #[arg(long, requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -119,6 +134,12 @@ fn run(args: RunArgs) -> Result<(), String> {
         listen: args.listen_members,
         resolvers: args.resolvers,
         tls: args.tls_cert.zip(args.tls_key),
+        list: args.registry.map(|file| listed::Options {
+            file,
+            account: args.account_key,
+            authorities: args.rpc_authorities,
+            anew: args.list_anew,
+        }),
         key,
     };
     let opened = open(options, listeners).map_err(|e| e.to_string())?;

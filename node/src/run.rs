@@ -16,7 +16,9 @@ use crate::audit::AuditHeads;
 use crate::backend::{NodeBackend, Parts};
 use crate::chain::NodeChain;
 use crate::keygen::Keygen;
+use crate::listed::{self, Keeper, Plan};
 use crate::members::Members;
+use crate::names::Names;
 use crate::p2p;
 use crate::seek::Places;
 use crate::signer::VaultSigner;
@@ -52,6 +54,8 @@ pub struct Options {
     pub resolvers: Vec<SocketAddr>,
     /// Certificate chain and key, both in PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
+    /// Where the node list is.
+    pub list: Option<listed::Options>,
     /// The p2p key.
     pub key: ed25519_dalek::SigningKey,
 }
@@ -72,6 +76,7 @@ pub struct Opened {
     tls: Option<Tls>,
     store: Store,
     members: Members,
+    list: Option<Plan>,
 }
 
 /// Why a node ends, in words for its operator.
@@ -106,7 +111,7 @@ impl Opened {
             read: names.chain(certificates).collect(),
             keep: vec![self.options.data.join(ENGINE)],
             bind: self.members.bind.clone(),
-            connect: self.members.connect.clone(),
+            connect: self.members.connect.iter().copied().chain(self.list.iter().flat_map(Plan::ports)).collect(),
         }
     }
 }
@@ -129,11 +134,33 @@ pub fn open(options: Options, listeners: Listeners) -> Result<Opened, Ended> {
     let tls = options.tls.as_ref().map(|(certificate, key)| Tls::load(certificate, key)).transpose();
     let tls = tls.map_err(|e| Ended(e.to_string()))?;
     let members = Members::of(&network.config, me, options.listen, &options.resolvers);
-    let members = members.map_err(|e| Ended(e.to_string()))?;
+    let mut members = members.map_err(|e| Ended(e.to_string()))?;
+    let list = match &options.list {
+        None => None,
+        Some(list) => Some(open_list(list, &options, &mut members)?),
+    };
     let store = Store::open(&options.data.join("store"), &network).map_err(|e| Ended(e.to_string()))?;
     let engine = options.data.join(ENGINE);
     std::fs::create_dir_all(&engine).map_err(|e| Ended(format!("{}: {e}", engine.display())))?;
-    Ok(Opened { options, network, bytes, me, listeners, tls, store, members })
+    Ok(Opened { options, network, bytes, me, listeners, tls, store, members, list })
+}
+
+/// The list's endpoints may be names where no member's is: then there is somebody to ask, if the system says whom.
+fn open_list(list: &listed::Options, options: &Options, members: &mut Members) -> Result<Plan, Ended> {
+    let names = match &members.names {
+        Some(names) => Some(Arc::clone(names)),
+        None => match Names::new(&options.resolvers) {
+            Ok(names) => {
+                members.connect.extend(names.ports());
+                Some(Arc::new(names))
+            }
+            Err(error) => {
+                tracing::warn!("the node list's endpoints must be addresses: {error}");
+                None
+            }
+        },
+    };
+    Plan::open(list, &options.data, names).map_err(|e| Ended(e.to_string()))
 }
 
 /// Serves until a signal comes (`Ok`) or something ends (`Err`). The threads that it starts inherit what the process is
@@ -149,7 +176,7 @@ pub fn serve(opened: Opened, confined: Confined) -> Result<(), Ended> {
 }
 
 async fn live(opened: Opened, confined: Confined) -> Result<(), Ended> {
-    let Opened { options, network, bytes, me, listeners, tls, store, members } = opened;
+    let Opened { options, network, bytes, me, listeners, tls, store, members, list } = opened;
     let (genesis, config) = (network.hash(), Arc::new(network.config));
     let end = |error: &dyn std::fmt::Display| Ended(error.to_string());
 
@@ -203,6 +230,11 @@ async fn live(opened: Opened, confined: Confined) -> Result<(), Ended> {
         );
     }
 
+    let keeper = match list {
+        None => None,
+        Some(plan) => Some(plan.begin(Arc::clone(&config), me, link.clone()).await.map_err(|e| end(&e))?),
+    };
+
     let parts = Parts {
         me,
         config: Arc::clone(&config),
@@ -211,6 +243,7 @@ async fn live(opened: Opened, confined: Confined) -> Result<(), Ended> {
         engine: Arc::clone(&engine),
         link: link.clone(),
         p2p: p2p.clone(),
+        list: keeper.as_ref().map(Keeper::standing),
     };
     let backend: Arc<dyn Backend> =
         Arc::new(NodeBackend::start(parts).ok_or_else(|| Ended("this node is no member".into()))?);
@@ -227,6 +260,9 @@ async fn live(opened: Opened, confined: Confined) -> Result<(), Ended> {
     let heads = AuditHeads { me, chain: Arc::clone(&chain), engine: Arc::clone(&engine), link: link.clone() };
     let heading = tokio::spawn(heads.run());
     tokio::spawn(places.keep(Arc::clone(&engine)));
+    if let Some(keeper) = keeper {
+        tokio::spawn(keeper.run());
+    }
     let keygen = Keygen { config, me, chain, engine: Arc::clone(&engine), link: link.clone(), p2p };
     let (listen, admin) = (listeners.api.local_addr().ok(), listeners.admin.local_addr().ok());
     let generating = tokio::spawn(keygen.run(inbound));

@@ -44,6 +44,10 @@ pub(super) fn answer(
             let heads: Vec<Value> = backend.audits().iter().map(|(member, entry)| audit(*member, entry)).collect();
             body_json(&json!({ "chain": hex(&backend.config().committee().chain), "heads": heads }))
         }
+        "/registry" => match backend.node_list() {
+            Some(standing) => body_json(&standing),
+            None => plain(StatusCode::NOT_FOUND, "this node was started without --registry\n"),
+        },
         "/metrics" => {
             let status = backend.status();
             let readiness = Readiness::of(&status, &backend.config(), now);
@@ -53,7 +57,7 @@ pub(super) fn answer(
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             response
         }
-        _ => plain(StatusCode::NOT_FOUND, "GET /healthz, /readyz, /audit, /metrics\n"),
+        _ => plain(StatusCode::NOT_FOUND, "GET /healthz, /readyz, /audit, /registry, /metrics\n"),
     }
 }
 

@@ -36,6 +36,11 @@ pub trait Backend: Send + Sync + 'static {
     /// What is certified of the members' audit logs, in the order of the members.
     fn audits(&self) -> Vec<(Index, AuditEntry)>;
 
+    /// How this member stands in the node list; `None` if it was started without one.
+    fn node_list(&self) -> Option<serde_json::Value> {
+        None
+    }
+
     /// A commitment, for the vault.
     async fn commit(&self, token: Hash, temporary: Point, verifier: VerifierName) -> Result<CommitReceipt, Deny>;
 

@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use super::details::node_details;
 use super::error::{INVALID_REQUEST, Outcome, PARSE, RpcError};
 use super::limit::Limits;
 use super::methods::{Api, Caller};
@@ -23,14 +24,16 @@ pub(super) struct Shared {
     pub(super) api: Api,
     pub(super) limits: Limits,
     pub(super) metrics: Arc<Metrics>,
+    /// What `GET /node-details` answers.
+    details: Value,
     in_flight: Semaphore,
     started: Instant,
 }
 
 impl Shared {
     pub(super) fn new(api: Api, limits: Limits, metrics: Arc<Metrics>) -> Self {
-        let in_flight = Semaphore::new(limits.in_flight);
-        Self { api, limits, metrics, in_flight, started: Instant::now() }
+        let (in_flight, details) = (Semaphore::new(limits.in_flight), node_details(&api.backend().config()));
+        Self { api, limits, metrics, details, in_flight, started: Instant::now() }
     }
 
     /// Answers a request, whatever it is.
@@ -43,13 +46,14 @@ impl Shared {
         let mut response = match (request.method(), request.uri().path()) {
             (&Method::OPTIONS, _) => preflight(asked),
             (&Method::GET | &Method::HEAD, "/healthz") => plain(StatusCode::OK, ""),
+            (&Method::GET | &Method::HEAD, "/node-details") => body_json(&self.details),
             (&Method::POST, path) if path == "/jrpc" || path.ends_with("/jrpc") => self.rpc(request, address).await,
             (_, "/jrpc") => {
                 let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "JSON-RPC is asked by POST\n");
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, OPTIONS"));
                 response
             }
-            _ => plain(StatusCode::NOT_FOUND, "POST /jrpc, GET /healthz\n"),
+            _ => plain(StatusCode::NOT_FOUND, "POST /jrpc, GET /node-details, GET /healthz\n"),
         };
         allow_any_origin(response.headers_mut());
         response

@@ -9,6 +9,7 @@
 
 mod admin;
 mod backend;
+mod details;
 mod encode;
 mod error;
 #[cfg(any(test, fuzzing))]
