@@ -15,7 +15,7 @@
 //! # -> Result<(), Box<dyn std::error::Error>> {
 //! // Before the lockdown. The ports are dialled, so Landlock must be told of them.
 //! let source = Source::parse(&network["registry"])?;
-//! let Source::Contract(section) = &source else { todo!("FileRegistry::open(&path)") };
+//! let Source::Contract(section) = &source else { return Err("a file: FileRegistry::open".into()) };
 //! let ports: Vec<u16> = section.ports();
 //! let account = Account::load("/etc/torus/account.key".as_ref())?;
 //! let journal = FileJournal::open("/var/lib/torus/account.journal".as_ref())?;

@@ -200,7 +200,7 @@ pub enum RegistryError {
     /// No contract, or another one, is at the address.
     #[error(
         "at {address} is not this build's node list (code {found}, wanted {wanted}): check the address in network.json, \
-         and that node and contract are of one release"
+         that node and contract are of one release, and that its deployment is final"
     )]
     Code {
         /// The contract's address.
