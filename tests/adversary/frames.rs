@@ -40,7 +40,7 @@ pub(crate) fn every_verb_in_any_order_gives_no_share_and_no_second_vote(siege: &
     }
     println!("  {said:?}");
     // The control: what was asked in this disorder was not simply refused.
-    for kind in ["share", "receipt", "vote", "signature", "progress", "denied"] {
+    for kind in ["share", "receipt", "vote", "signature", "progress", "listing", "denied"] {
         assert!(said.contains_key(kind), "no answer of the kind {kind}: {said:?}");
     }
     siege.nothing_was_got(&mut held);
@@ -62,6 +62,7 @@ fn kind(answer: &Response) -> &'static str {
         Response::Share(_) => "share",
         Response::AuditHead(_) => "head",
         Response::TakenUp | Response::Certificate(_) => "epoch",
+        Response::Listed(_) => "listing",
     }
 }
 

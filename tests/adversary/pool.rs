@@ -4,8 +4,9 @@ use torus_ipc::{Request, SeenAudit};
 use torus_statement::codec::Wire;
 use torus_statement::dkg::{Attempt, Dealing};
 use torus_statement::envelope::{Envelope, Kind, Label, Session};
+use torus_statement::text::ListedText;
 use torus_statement::vote::Proposal;
-use torus_statement::{Header, Index, Step, keccak256};
+use torus_statement::{Address, Header, Index, Listing, Step, keccak256};
 
 use crate::forge::strangers;
 use crate::login::{SeenLogin, Temporary, commitment};
@@ -13,7 +14,7 @@ use crate::siege::{Held, Siege};
 use crate::votes::{ask, made_up};
 
 /// Numbers of verbs on the wire, first and last.
-pub(crate) const VERBS: std::ops::RangeInclusive<u8> = 1..=14;
+pub(crate) const VERBS: std::ops::RangeInclusive<u8> = 1..=17;
 
 /// Requests that a vault takes, or refuses for what they say and not for their form: all verbs but the greeting, which
 /// is a connection's first word and nothing else.
@@ -44,6 +45,7 @@ pub(crate) fn pool(siege: &Siege, held: &mut Held) -> Vec<Request> {
         Request::Outbox,
         Request::NextEpoch(siege.file.config.to_bytes()),
         Request::NextKeys { committee: siege.file.config.committee().to_bytes(), attempt: 0, p2p: [7; 32] },
+        Request::List(Box::new(listing(siege))),
         Request::AuditHead(None),
         Request::Advance(Box::new(newest.clone())),
         Request::Advance(Box::new(old)),
@@ -67,6 +69,20 @@ pub(crate) fn pool(siege: &Siege, held: &mut Held) -> Vec<Request> {
         }
     }
     requests
+}
+
+/// A listing of whichever vault is asked, under the thieves' account.
+fn listing(siege: &Siege) -> Listing {
+    let text = |text| ListedText::new(text).expect("a text that the contract takes");
+    Listing {
+        chain: 1,
+        contract: Address([1; 20]),
+        epoch: siege.file.config.committee().epoch,
+        account: Address([7; 20]),
+        declared_ip: text("thieves.example"),
+        bft: text("/dns4/thieves.example/tcp/1"),
+        p2p: text("/dns4/thieves.example/tcp/2"),
+    }
 }
 
 /// An envelope that no vault sealed.

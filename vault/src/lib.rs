@@ -26,7 +26,7 @@ pub mod store;
 pub mod workers;
 
 // Every module by its own name, whatever room it stands in.
-pub use consensus::{advance, configs, next_keys, succession, votes, voting};
+pub use consensus::{advance, configs, listing, next_keys, succession, votes, voting};
 pub use daemon::{boot, member, run};
 pub use door::{connection, descriptors, server};
 pub use logins::{budget, commit, ecies, limits, owners, quota, reveal, users};

@@ -9,6 +9,7 @@ use torus_ipc::{Deny, Progress, Request, Response};
 
 use crate::audit::seen;
 use crate::keygen::{Call, Keygen, ShareStore, fit};
+use crate::listing;
 use crate::member::Member;
 use crate::next_keys;
 use crate::store::StoreError;
@@ -44,6 +45,7 @@ impl Answer for Votes {
             Request::NextKeys { committee, attempt, p2p } => {
                 next_keys::certify(&self.member, self.voter.device(), &committee, (attempt, p2p))
             }
+            Request::List(listing) => listing::sign(&self.member, self.voter.device(), &listing),
             Request::NextEpoch(config) => take_up(&self.member, self.voter.device(), &config),
             _ => Err(Deny::Malformed),
         }

@@ -35,7 +35,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! - `Own` comes from the vault's certificate, the account's file and the node's own endpoints. `SignListing` asks the vault.
+//! - `Own` comes from the vault's certificate, the account's file and the node's own endpoints. `SignListing` asks the
+//!   vault, for `Listing::statement`.
 //! - An error of `register` that is a `Disagreement` ends the node with its text. An error of `view` while the node serves
 //!   does not: what was read before stays in force, and is asked for again.
 //! - `signal_*` return when the word is final, which takes a quarter of an hour on Ethereum: give each a task of its own. They

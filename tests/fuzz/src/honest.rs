@@ -111,7 +111,7 @@ fn honest() -> World {
                         continue;
                     }
                     Output::Persist(_) | Output::Shared { .. } => continue,
-                    Output::Fault { .. } => panic!("an honest run has no fault"),
+                    Output::Fault { .. } | Output::DealerFault { .. } => panic!("an honest run has no fault"),
                 };
                 for to in to {
                     let input = input.as_ref().map_or(Input::Sealed, Packet::input);

@@ -97,6 +97,7 @@ fn seeds() -> Vec<Vec<u8>> {
         })),
         Request::NextEpoch(vec![1; 90]),
         Request::NextKeys { committee: vec![1; 80], attempt: 1, p2p: [3; 32] },
+        Request::List(Box::new(kit::listing())),
     ];
     let ecies = Ecies { iv: [1; 16], ephemeral: [2; 64], ciphertext: vec![3; 48], mac: [4; 32] };
     let ready = kit::ready(1);
@@ -138,6 +139,7 @@ fn seeds() -> Vec<Vec<u8>> {
             session: SessionGrant { token: ecies.clone(), signature: ecies },
         })),
         Response::TakenUp,
+        Response::Listed([6; 65]),
     ];
     let mut seeds: Vec<_> = requests.iter().map(|request| select(0, &request.to_bytes())).collect();
     seeds.extend(answers.iter().map(|answer| select(1, &answer.to_bytes())));

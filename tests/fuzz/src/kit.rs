@@ -15,10 +15,10 @@ use torus_statement::merkle::{PLACEHOLDER, inner, leaf};
 use torus_statement::policy::{IssuerKey, IssuerPublicKey};
 use torus_statement::receipt::{Receipt, SignedReceipt};
 use torus_statement::state::{Assignment, KeyEntry, Proven, key};
-use torus_statement::text::{NetworkName, VerifierId, VerifierName};
+use torus_statement::text::{ListedText, NetworkName, VerifierId, VerifierName};
 use torus_statement::{
-    CommitCertificate, Committee, EpochConfig, Hash, Header, Index, KeyCertificate, KeyPart, MerkleProof, Point,
-    Policy, Signature, SignedVote, Sizes, Step, TimeConstants, Verifier, Vote, Wire, keccak256,
+    Address, CommitCertificate, Committee, EpochConfig, Hash, Header, Index, KeyCertificate, KeyPart, Listing,
+    MerkleProof, Point, Policy, Signature, SignedVote, Sizes, Step, TimeConstants, Verifier, Vote, Wire, keccak256,
 };
 
 /// Now, in seconds since 1970.
@@ -253,6 +253,20 @@ pub fn signed_receipt(member: u8, token: Hash) -> SignedReceipt {
     let data = receipt(member, token).text();
     let signature = sign(&secret(Purpose::Identity, member), data.as_bytes());
     SignedReceipt { data, signature }
+}
+
+/// What a member lists of itself in the contract.
+pub fn listing() -> Listing {
+    let text = |text| ListedText::new(text).unwrap();
+    Listing {
+        chain: 1,
+        contract: Address([1; 20]),
+        epoch: 1,
+        account: Address([2; 20]),
+        declared_ip: text("one.example.org:443"),
+        bft: text("/dns4/one.example.org/tcp/1"),
+        p2p: text("/dns4/one.example.org/tcp/2"),
+    }
 }
 
 /// The attempt that everything of key generation is about.

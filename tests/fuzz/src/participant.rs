@@ -270,6 +270,7 @@ impl Watch {
                     self.keys = true;
                 }
                 Output::Fault { from, reason } => self.blamed(from, reason),
+                Output::DealerFault { .. } => panic!("no other committee deals here"),
             }
         }
     }

@@ -11,8 +11,8 @@ use torus_statement::state::{Assignment, BatchEntry, KeyEntry, MemberEntry, Phas
 use torus_statement::text::{NetworkName, VerifierId, VerifierName};
 use torus_statement::vote::Proposal;
 use torus_statement::{
-    Block, Body, Committee, EpochConfig, Header, KeyCertificate, MerkleProof, NetworkFile, Signature, SignedVote,
-    Transaction, Verifier, Wire,
+    Block, Body, Committee, EpochConfig, Header, KeyCertificate, Listing, MerkleProof, NetworkFile, Signature,
+    SignedVote, Transaction, Verifier, Wire,
 };
 
 use crate::kit::{self, Purpose};
@@ -49,6 +49,7 @@ fn body(data: &[u8]) -> bool {
         22 => receipt(bytes),
         23 => one_form::<Proven<Verifier>>(bytes),
         24 => one_form::<Committee>(bytes),
+        25 => one_form::<Listing>(bytes),
         _ => false,
     }
 }
@@ -132,6 +133,7 @@ fn seeds() -> Vec<Vec<u8>> {
         select(21, &state.key.proof.to_bytes()),
         select(23, &state.policy.to_bytes()),
         select(24, &config.committee().to_bytes()),
+        select(25, &kit::listing().to_bytes()),
         select(22, kit::receipt(2, [0xab; 32]).text().as_bytes()),
     ];
     seeds.extend(transactions.iter().map(|transaction| select(3, &transaction.to_bytes())));

@@ -9,7 +9,7 @@ use torus_statement::certificate::SignedHeader;
 use torus_statement::codec::{Malformed, Reader, Wire, Writer};
 use torus_statement::dkg::Attempt;
 use torus_statement::text::NetworkName;
-use torus_statement::{Hash, Index, Signature};
+use torus_statement::{Address, Hash, Index, Signature};
 
 use crate::chain::Link;
 use crate::subject::Pseudonym;
@@ -138,6 +138,19 @@ pub enum Event {
         attempt: u32,
         /// What was done with them.
         act: KeyAct,
+    },
+    /// The statement by which the member lists itself in the contract is about to be signed.
+    Listed {
+        /// For this epoch.
+        epoch: u64,
+        /// For this account.
+        account: Address,
+        /// In this contract.
+        contract: Address,
+        /// On this chain.
+        chain: u64,
+        /// What the signature is over; it covers the addresses as well.
+        digest: Hash,
     },
     /// The operator acted.
     Operator(Operator),
@@ -330,6 +343,12 @@ impl Wire for Event {
                 w.u8(15).u64(*epoch).u32(*attempt);
                 act.write(w);
             }
+            Self::Listed { epoch, account, contract, chain, digest } => {
+                w.u8(16).u64(*epoch);
+                account.write(w);
+                contract.write(w);
+                w.u64(*chain).raw(digest);
+            }
         }
     }
 
@@ -365,6 +384,13 @@ impl Wire for Event {
             13 => Self::Operator(Operator::read(r)?),
             14 => Self::Checkpoint(Checkpoint::read(r)?),
             15 => Self::Keys { epoch: r.u64()?, attempt: r.u32()?, act: KeyAct::read(r)? },
+            16 => Self::Listed {
+                epoch: r.u64()?,
+                account: Address::read(r)?,
+                contract: Address::read(r)?,
+                chain: r.u64()?,
+                digest: r.array()?,
+            },
             _ => return Err(Malformed::Field("event")),
         })
     }

@@ -13,7 +13,7 @@ use torus_audit::{
 use torus_statement::codec::Wire;
 use torus_statement::dkg::Attempt;
 use torus_statement::text::NetworkName;
-use torus_statement::{AuditHead, Index, Point, PublicKey, Signature, keccak256};
+use torus_statement::{Address, AuditHead, Index, Point, PublicKey, Signature, keccak256};
 
 const CHAIN: [u8; 32] = [9; 32];
 
@@ -404,6 +404,7 @@ fn the_records_bytes_are_final() {
         Event::Keys { epoch: 2, attempt: 1, act: KeyAct::Made },
         Event::Keys { epoch: 2, attempt: 1, act: KeyAct::Destroyed },
         Event::Keys { epoch: 2, attempt: 1, act: KeyAct::Certified([12; 32]) },
+        Event::Listed { epoch: 2, account: Address([13; 20]), contract: Address([14; 20]), chain: 1, digest: [15; 32] },
         Event::Checkpoint(Checkpoint {
             chain: CHAIN,
             member: Index::new(2).unwrap(),

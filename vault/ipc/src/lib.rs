@@ -17,4 +17,4 @@ pub use request::{LoginProof, Lookup, Request, SeenAudit, VoteRequest};
 pub use response::{CommitReceipt, Ecies, HeldVotes, Hello, Progress, ReleasedShare, Response, SessionGrant, Status};
 
 /// The version of the protocol; the first frame of a connection carries it.
-pub const IPC_VERSION: u16 = 4;
+pub const IPC_VERSION: u16 = 5;

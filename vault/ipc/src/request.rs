@@ -10,7 +10,7 @@ use torus_statement::receipt::{MAX_RECEIPT, SignedReceipt};
 use torus_statement::state::{Assignment, AuditEntry, BatchEntry, KeyEntry, Proven};
 use torus_statement::text::VerifierName;
 use torus_statement::vote::{Proposal, SignedVote, Vote};
-use torus_statement::{Point, Signature, Verifier};
+use torus_statement::{Listing, Point, Signature, Verifier};
 
 /// Most bytes of an id token.
 pub const MAX_TOKEN: usize = 16 << 10;
@@ -80,6 +80,8 @@ pub enum Request {
         /// The node's p2p key, which the certificate is to name.
         p2p: [u8; 32],
     },
+    /// The statement by which the member lists itself in the contract. The identity in it is the vault's own.
+    List(Box<Listing>),
 }
 
 /// What the certified state holds of the vault's own audit log.
@@ -254,6 +256,10 @@ impl Wire for Request {
             Self::NextKeys { committee, attempt, p2p } => {
                 w.u8(16).bytes(committee).u32(*attempt).raw(p2p);
             }
+            Self::List(listing) => {
+                w.u8(17);
+                listing.write(w);
+            }
         }
     }
 
@@ -275,6 +281,7 @@ impl Wire for Request {
             14 => Self::AuditHead(r.option(|r| SeenAudit::read(r).map(Box::new))?),
             15 => Self::NextEpoch(r.bytes(MAX_CONFIG)?.into()),
             16 => Self::NextKeys { committee: r.bytes(MAX_COMMITTEE)?.into(), attempt: r.u32()?, p2p: r.array()? },
+            17 => Self::List(Box::new(Listing::read(r)?)),
             _ => return Err(Malformed::Field("verb")),
         })
     }

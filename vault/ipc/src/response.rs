@@ -38,6 +38,8 @@ pub enum Response {
     TakenUp,
     /// To `NextKeys`.
     Certificate(Box<KeyCertificate>),
+    /// To `List`: r | s | v by the identity, v 27 or 28, s in the lower half, as the contract takes it.
+    Listed([u8; 65]),
 }
 
 /// Who the vault is and where it stands.
@@ -303,6 +305,9 @@ impl Wire for Response {
                 w.u8(13);
                 certificate.write(w);
             }
+            Self::Listed(signature) => {
+                w.u8(14).raw(signature);
+            }
         }
     }
 
@@ -321,6 +326,7 @@ impl Wire for Response {
             11 => Self::AuditHead(r.option(SignedAuditHead::read)?),
             12 => Self::TakenUp,
             13 => Self::Certificate(Box::new(KeyCertificate::read(r)?)),
+            14 => Self::Listed(r.array()?),
             _ => return Err(Malformed::Field("response")),
         })
     }

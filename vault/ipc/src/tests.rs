@@ -9,7 +9,7 @@ use crate::{Deny, IPC_VERSION, Request, Response, VoteRequest};
 /// Beginnings that lead a parser far into a message, by their first byte.
 fn nearly_a_message() -> impl Strategy<Value = Vec<u8>> {
     let zeros = prop::collection::vec(prop_oneof![4 => Just(0u8), 1 => Just(1u8), 1 => any::<u8>()], 0..400);
-    (0u8..18, zeros).prop_map(|(verb, rest)| [vec![verb], rest].concat())
+    (0u8..19, zeros).prop_map(|(verb, rest)| [vec![verb], rest].concat())
 }
 
 /// At least two thousand cases; `PROPTEST_CASES` asks for more.
@@ -72,12 +72,13 @@ proptest! {
 }
 
 #[test]
-fn there_are_sixteen_verbs_and_none_takes_bytes_to_sign_but_a_peer_id() {
-    // A peer id for the engine's handshake is the one free text that a vault signs, and it is bounded.
+fn there_are_seventeen_verbs_and_none_takes_bytes_to_sign_but_a_peer_id() {
+    // A peer id for the engine's handshake is the one free text that a vault signs as it is, and it is bounded. The texts
+    // of a listing are signed by their hashes.
     let names: Vec<bool> = (0..=255u8).map(|verb| Request::from_bytes(&[verb]).is_ok()).collect();
     let bare: Vec<usize> = names.iter().enumerate().filter_map(|(verb, known)| known.then_some(verb)).collect();
     assert_eq!(bare, [2, 7, 11], "Status, HeldVotes, Outbox: the verbs without an argument");
-    for verb in (17..=255u8).chain([0]) {
+    for verb in (18..=255u8).chain([0]) {
         for length in [0, 1, 40, 400] {
             let bytes = [vec![verb], vec![0; length]].concat();
             assert!(Request::from_bytes(&bytes).is_err(), "verb {verb}");
@@ -85,7 +86,29 @@ fn there_are_sixteen_verbs_and_none_takes_bytes_to_sign_but_a_peer_id() {
     }
     let peer = |length| Request::from_bytes(&Request::SignProofOfValidator(vec![0; length]).to_bytes());
     assert!(peer(64).is_ok() && peer(65).is_err());
-    assert_eq!(Request::Hello(IPC_VERSION).to_bytes(), [1, 0, 4]);
+    assert_eq!(Request::Hello(IPC_VERSION).to_bytes(), [1, 0, 5]);
+}
+
+#[test]
+fn a_listing_has_three_bounded_texts_and_no_place_for_a_key() {
+    let listing = |texts: [&[u8]; 3]| {
+        let mut bytes = vec![17];
+        bytes.extend([0; 8 + 20 + 8 + 20]);
+        for text in texts {
+            bytes.extend((text.len() as u32).to_be_bytes());
+            bytes.extend(text);
+        }
+        Request::from_bytes(&bytes)
+    };
+    let longest = [b'~'; 256];
+    assert!(matches!(listing([b"x", b"!", &longest]), Ok(Request::List(_))));
+    for bad in [&b""[..], b"a b", b"\x1f", b"\x7f", b"\xc3\xb6", &[b'a'; 257]] {
+        for at in 0..3 {
+            let mut texts: [&[u8]; 3] = [b"x"; 3];
+            texts[at] = bad;
+            assert!(listing(texts).is_err(), "{bad:?}");
+        }
+    }
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl Candidate {
             return Err(Reason::BadPoints.into());
         }
         if let Some(owed) = self.owed(run, from)? {
-            if !points::mirrors(owed, body) {
+            if !points::mirrors(run, owed, body) {
                 return Err(Reason::BadPoints.into());
             }
         } else {
@@ -140,7 +140,7 @@ impl Candidate {
             if self.verified.contains(member) {
                 continue;
             }
-            if !self.owed(run, member)?.is_some_and(|owed| points::mirrors(owed, body.as_slice())) {
+            if !self.owed(run, member)?.is_some_and(|owed| points::mirrors(run, owed, body.as_slice())) {
                 self.strike(member);
                 refused.push(member);
             }

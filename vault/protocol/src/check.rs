@@ -15,12 +15,19 @@ use crate::rows::Rows;
 
 /// A check that is not over.
 pub(crate) enum Check {
-    /// A matrix is parsed; with rows if it came in the dealer's Send.
-    Reading { from: Index, digest: Digest, reader: MatrixReader, rows: Option<Rows> },
+    /// A matrix is parsed: a member's answer, or with rows what the dealer sent.
+    Reading { from: Sender, digest: Digest, reader: MatrixReader, rows: Option<Rows> },
     /// The dealer's rows against his matrix.
     Rows { digest: Digest, matrix: Arc<Matrix>, rows: Rows, sum: Box<Combination> },
     /// Members' points against the matrix, for rows that this member has not got.
     Points { digest: Digest, senders: Vec<Index>, search: Search },
+}
+
+/// Who sent something. A dealer of another committee has no index among the members.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    Dealer,
+    Member(Index),
 }
 
 impl Instance {
@@ -46,7 +53,7 @@ impl Instance {
                     budget.spend(matrix.points().len());
                     self.echo(ctx, digest, matrix, rows)
                 }
-                Some(false) => self.refuse(ctx, self.dealer, Reason::BadRows),
+                Some(false) => self.refuse(ctx, Sender::Dealer, Reason::BadRows),
             },
             Check::Points { digest, senders, mut search } => {
                 let run = *ctx.run;
@@ -70,13 +77,17 @@ impl Instance {
     fn on_read(
         &mut self,
         ctx: &mut Context<'_>,
-        from: Index,
+        from: Sender,
         digest: Digest,
         matrix: Arc<Matrix>,
         rows: Option<Rows>,
     ) -> Result<Option<Check>, Exhausted> {
         if matrix.digest(&ctx.run.sid(self.dealer)) != digest {
             return self.refuse(ctx, from, Reason::WrongDigest);
+        }
+        // Whoever passes a matrix on has looked at this, too.
+        if !self.shares_what_it_should(&matrix) {
+            return self.refuse(ctx, from, Reason::WrongConstant);
         }
         match rows {
             Some(rows) => {
@@ -90,8 +101,11 @@ impl Instance {
         }
     }
 
-    fn refuse(&mut self, ctx: &mut Context<'_>, from: Index, reason: Reason) -> Result<Option<Check>, Exhausted> {
-        ctx.fault(from, reason);
+    fn refuse(&mut self, ctx: &mut Context<'_>, from: Sender, reason: Reason) -> Result<Option<Check>, Exhausted> {
+        match from {
+            Sender::Dealer => ctx.dealer_fault(self.dealer, reason),
+            Sender::Member(from) => ctx.fault(from, reason),
+        }
         self.progress(ctx)
     }
 }

@@ -5,9 +5,10 @@
 
 use k256::{ProjectivePoint, Scalar};
 use rand_core::CryptoRngCore;
-use torus_memory::{Exhausted, Pool, apart};
+use torus_memory::{Exhausted, apart};
 use torus_sharing::{Budget, Matrix, Products};
 
+use crate::run::Run;
 use crate::secret::SecretScalars;
 use crate::table::Generators;
 
@@ -18,17 +19,17 @@ pub(crate) fn coefficient(rng: &mut dyn CryptoRngCore) -> Scalar {
     Scalar::from(u128::from_be_bytes(bytes))
 }
 
-/// What the equations say on G and on H.
+/// What the equations say on G and, where something blinds, on H.
 pub(crate) struct Left(SecretScalars);
 
 impl Left {
-    pub(crate) fn zero(pool: Pool) -> Result<Self, Exhausted> {
-        SecretScalars::zeros(pool, 2).map(Self)
+    pub(crate) fn zero(run: &Run) -> Result<Self, Exhausted> {
+        SecretScalars::zeros(run.pool(), run.width()).map(Self)
     }
 
-    /// Adds a weighted value of a polynomial, or of its blinding one.
-    pub(crate) fn add(&mut self, blinding: bool, value: Scalar) {
-        if let Some(sum) = self.0.as_mut_slice().get_mut(usize::from(blinding)) {
+    /// Adds a weighted value of a polynomial (0), or of its blinding one (1).
+    pub(crate) fn add(&mut self, polynomial: usize, value: Scalar) {
+        if let Some(sum) = self.0.as_mut_slice().get_mut(polynomial) {
             *sum += value;
         }
     }
@@ -45,6 +46,7 @@ impl Combination {
     pub(crate) fn new(generators: &Generators, left: Left, scalars: &[Scalar]) -> Self {
         let left = match left.0.as_slice() {
             [value, blind] => apart(|| generators.pedersen(value, blind)),
+            [value] => apart(|| generators.mul_g(value)),
             _ => ProjectivePoint::IDENTITY,
         };
         Self { left, right: Products::new(scalars) }

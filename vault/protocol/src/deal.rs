@@ -15,9 +15,9 @@ use crate::run::Run;
 use crate::secret::SecretBytes;
 use crate::table::Generators;
 
-/// Commitments that are made without a look at the budget, and what one costs, in additions of points.
+/// Commitments that are made without a look at the budget, and what each of their products costs, in additions of points.
 const PIECE: usize = 16;
-const COMMITMENT: usize = 128;
+const PRODUCT: usize = 64;
 
 /// A dealing in the making.
 pub(crate) struct Deal {
@@ -33,15 +33,24 @@ pub(crate) enum Dealt {
     Unfinished,
     /// A commitment is the identity, which needs the logarithm of H: this member does not deal.
     Never,
-    /// The messages to the others, and what the dealer would send itself.
-    Whole { sends: Vec<Output>, digest: Digest, matrix: Arc<Matrix>, own: Rows },
+    /// The messages to the others, and the commitment.
+    Whole { sends: Vec<Output>, digest: Digest, matrix: Arc<Matrix> },
 }
 
 impl Deal {
     /// Draws the polynomials: all the randomness of a dealing.
     pub(crate) fn new(run: Run, rng: &mut dyn CryptoRngCore) -> Result<Self, Exhausted> {
+        Ok(Self::begin(&run, Dealing::random(run, rng)?))
+    }
+
+    /// Of shares that are handed over; `None` if they are no shares of this batch.
+    pub(crate) fn of(run: Run, shares: &SecretBytes, rng: &mut dyn CryptoRngCore) -> Result<Option<Self>, Exhausted> {
+        Ok(Dealing::of(run, shares, rng)?.map(|dealing| Self::begin(&run, dealing)))
+    }
+
+    fn begin(run: &Run, dealing: Dealing) -> Self {
         let writer = MatrixWriter::new(run.sizes(), run.keys()).ok();
-        Ok(Self { dealing: Dealing::random(run, rng)?, writer, whole: None, sends: Vec::new() })
+        Self { dealing, writer, whole: None, sends: Vec::new() }
     }
 
     pub(crate) fn advance(
@@ -57,7 +66,7 @@ impl Deal {
             }
             let Some(writer) = self.writer.as_mut() else { return Ok(Dealt::Never) };
             let points = self.dealing.commit(generators, writer.len(), PIECE);
-            budget.spend(points.len() * COMMITMENT);
+            budget.spend(points.len() * run.width() * PRODUCT);
             if writer.push(&points).is_err() {
                 return Ok(Dealt::Never);
             }
@@ -80,8 +89,12 @@ impl Deal {
             self.sends.push(Output::Send { to, dealer: me, kind: Kind::Send, digest: *digest, body });
         }
         budget.spend(matrix.points().len());
-        let own: Rows = self.dealing.rows_for(me)?;
         let sends = core::mem::take(&mut self.sends);
-        Ok(Dealt::Whole { sends, digest: *digest, matrix: matrix.clone(), own })
+        Ok(Dealt::Whole { sends, digest: *digest, matrix: matrix.clone() })
+    }
+
+    /// What a dealer who receives as well would send itself.
+    pub(crate) fn own(&self, run: &Run) -> Result<Rows, Exhausted> {
+        self.dealing.rows_for(run.me())
     }
 }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use torus_memory::{Exhausted, Pool};
-use torus_sharing::{Digest, Index, PublishedKeys, QualifiedSet};
+use torus_sharing::{Digest, HandOverSet, Index, PublishedKeys, QualifiedSet};
 
 use crate::message::{Input, Kind};
 use crate::secret::SecretBytes;
@@ -11,7 +11,9 @@ use crate::secret::SecretBytes;
 /// An input that waits.
 pub(crate) enum Held {
     Message { from: Index, dealer: Index, kind: Kind, digest: Digest, body: SecretBytes },
+    Dealing { dealer: Index, digest: Digest, body: SecretBytes },
     Qualified(QualifiedSet),
+    HandOver(HandOverSet),
     Sealed,
     Vector { from: Index, body: Vec<u8> },
     Keys(PublishedKeys),
@@ -24,7 +26,11 @@ impl Held {
             Input::Message { from, dealer, kind, digest, body } => {
                 Self::Message { from, dealer, kind, digest, body: SecretBytes::copy_of(pool, body)? }
             }
+            Input::Dealing { dealer, digest, body } => {
+                Self::Dealing { dealer, digest, body: SecretBytes::copy_of(pool, body)? }
+            }
             Input::Qualified(set) => Self::Qualified(set.clone()),
+            Input::HandOver(set) => Self::HandOver(set.clone()),
             Input::Sealed => Self::Sealed,
             Input::Vector { from, body } => Self::Vector { from, body: body.to_vec() },
             Input::Keys(keys) => Self::Keys(keys.clone()),
@@ -39,7 +45,11 @@ impl Held {
                 let (from, dealer, kind, digest) = (*from, *dealer, *kind, *digest);
                 Input::Message { from, dealer, kind, digest, body: body.as_slice() }
             }
+            Self::Dealing { dealer, digest, body } => {
+                Input::Dealing { dealer: *dealer, digest: *digest, body: body.as_slice() }
+            }
             Self::Qualified(set) => Input::Qualified(set),
+            Self::HandOver(set) => Input::HandOver(set),
             Self::Sealed => Input::Sealed,
             Self::Vector { from, body } => Input::Vector { from: *from, body },
             Self::Keys(keys) => Input::Keys(keys),

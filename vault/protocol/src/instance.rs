@@ -9,11 +9,11 @@ use alloc::vec::Vec;
 
 use rand_core::CryptoRngCore;
 use torus_memory::Exhausted;
-use torus_sharing::{Digest, Index, Matrix, MatrixReader};
+use torus_sharing::{Digest, Index, Matrix, MatrixReader, Point};
 
 use crate::body::Body;
 use crate::candidate::{Candidate, Members, Vote};
-use crate::check::Check;
+use crate::check::{Check, Sender};
 use crate::message::{Kind, Output, Promise, Reason, Record};
 use crate::points::Search;
 use crate::rows::Rows;
@@ -58,11 +58,22 @@ impl Context<'_> {
     pub(crate) fn fault(&mut self, from: Index, reason: Reason) {
         self.out.push(Output::Fault { from, reason });
     }
+
+    pub(crate) fn dealer_fault(&mut self, dealer: Index, reason: Reason) {
+        let hand_over = self.run.is_hand_over();
+        self.out.push(if hand_over {
+            Output::DealerFault { dealer, reason }
+        } else {
+            Output::Fault { from: dealer, reason }
+        });
+    }
 }
 
 /// The state of one dealing.
 pub(crate) struct Instance {
     pub(crate) dealer: Index,
+    /// What the dealer has to share, if that was committed to before: one point for each key.
+    constants: Option<Vec<Point>>,
     /// Whether this member may echo and become ready; after a restart it may not, except where it had promised.
     takes_part: bool,
     sent: bool,
@@ -77,9 +88,10 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    pub(crate) fn new(run: &Run, dealer: Index, takes_part: bool) -> Self {
+    pub(crate) fn new(run: &Run, dealer: Index, constants: Option<Vec<Point>>, takes_part: bool) -> Self {
         Self {
             dealer,
+            constants,
             takes_part,
             sent: false,
             ready: false,
@@ -127,7 +139,8 @@ impl Instance {
         body: &[u8],
     ) -> Result<Option<Check>, Exhausted> {
         let result = match kind {
-            Kind::Send => self.on_send(ctx, from, digest, body),
+            Kind::Send if ctx.run.is_hand_over() || from != self.dealer => Err(Reason::NotTheDealer.into()),
+            Kind::Send => self.on_send(ctx, digest, body),
             Kind::Echo => self.on_vote(ctx, from, Vote::Echo, digest, body).map(|()| None),
             Kind::Ready => self.on_vote(ctx, from, Vote::Ready, digest, body).map(|()| None),
             Kind::Need => self.on_need(ctx, from, digest, body).map(|()| None),
@@ -145,6 +158,29 @@ impl Instance {
         }
     }
 
+    /// What the dealer sends, if he is a member of another committee; as `handle` in what comes back.
+    pub(crate) fn on_dealing(
+        &mut self,
+        ctx: &mut Context<'_>,
+        digest: Digest,
+        body: &[u8],
+    ) -> Result<Option<Check>, Exhausted> {
+        match self.on_send(ctx, digest, body) {
+            Ok(None) => self.progress(ctx),
+            Ok(check) => Ok(check),
+            Err(Refused::Memory(exhausted)) => Err(exhausted),
+            Err(Refused::Rule(reason)) => {
+                ctx.dealer_fault(self.dealer, reason);
+                self.progress(ctx)
+            }
+        }
+    }
+
+    /// Whether a matrix commits to what the dealer has to share.
+    pub(crate) fn shares_what_it_should(&self, matrix: &Matrix) -> bool {
+        self.constants.as_ref().is_none_or(|known| matrix.constants().eq(known.iter().map(Point::affine)))
+    }
+
     /// The log qualified this dealing with this digest: other digests are forgotten, the rows are fetched if missing.
     pub(crate) fn qualify(&mut self, ctx: &mut Context<'_>, digest: Digest) -> Result<Option<Check>, Exhausted> {
         self.qualified = Some(digest);
@@ -160,16 +196,7 @@ impl Instance {
         Some((candidate.rows()?, candidate.matrix.as_ref()?))
     }
 
-    fn on_send(
-        &mut self,
-        ctx: &mut Context<'_>,
-        from: Index,
-        digest: Digest,
-        body: &[u8],
-    ) -> Result<Option<Check>, Refused> {
-        if from != self.dealer {
-            return Err(Reason::NotTheDealer.into());
-        }
+    fn on_send(&mut self, ctx: &mut Context<'_>, digest: Digest, body: &[u8]) -> Result<Option<Check>, Refused> {
         // The first counts, valid or not; a restarted member waits for the others' points.
         if self.sent || !self.takes_part {
             return Ok(None);
@@ -180,7 +207,7 @@ impl Instance {
         let (matrix, rows) = body.split_at_checked(length).ok_or(Reason::Malformed)?;
         let reader = MatrixReader::new(run.sizes(), run.keys(), matrix.to_vec()).map_err(|_| Reason::Malformed)?;
         let rows = Rows::parse(run, rows)?.ok_or(Reason::Malformed)?;
-        Ok(Some(Check::Reading { from, digest, reader, rows: Some(rows) }))
+        Ok(Some(Check::Reading { from: Sender::Dealer, digest, reader, rows: Some(rows) }))
     }
 
     pub(crate) fn echo(
@@ -272,7 +299,7 @@ impl Instance {
             return Ok(None);
         }
         let reader = MatrixReader::new(run.sizes(), run.keys(), body.to_vec()).map_err(|_| Reason::Malformed)?;
-        Ok(Some(Check::Reading { from, digest, reader, rows: None }))
+        Ok(Some(Check::Reading { from: Sender::Member(from), digest, reader, rows: None }))
     }
 
     fn on_points(&mut self, ctx: &mut Context<'_>, from: Index, digest: Digest, body: &[u8]) -> Result<(), Refused> {
@@ -409,7 +436,7 @@ mod tests {
         let generators = Generators::new();
         let mut rng = ChaCha20Rng::seed_from_u64(1);
         let mut ctx = Context { run: &run, generators: &generators, rng: &mut rng, out: Vec::new() };
-        let mut instance = Instance::new(&run, Index::new(2).unwrap(), true);
+        let mut instance = Instance::new(&run, Index::new(2).unwrap(), None, true);
         for sender in 2..=5 {
             let from = Index::new(sender).unwrap();
             for invented in 0..50 {

@@ -1,4 +1,4 @@
-//! The secret half of key generation, sans-IO: scalars, bivariate polynomials, AVSS and DKG participant.
+//! The secret half of key generation and hand-over, sans-IO: scalars, bivariate polynomials, AVSS, DKG and PSS participant.
 //!
 //! Asynchronous verifiable secret sharing of Cachin, Kursawe, Lysyanskaya and Strobl (CCS 2002, section 3) with degree
 //! k-1 in both variables, summed over a qualified set and opened after it is fixed. The crate refuses to hand out a
@@ -20,6 +20,7 @@ mod check;
 mod combination;
 mod deal;
 mod dealing;
+mod handover;
 mod held;
 mod instance;
 mod message;
@@ -33,10 +34,12 @@ mod run;
 mod secrecy;
 mod secret;
 mod table;
+mod taking;
 
 pub use body::Body;
+pub use handover::{BadShares, HandOver};
 pub use message::{BadPromise, Input, Kind, Output, Promise, PromiseReader, Reason, Record, Shares};
-pub use participant::{Participant, SLICE};
-pub use run::{BadRun, Run, room};
+pub use participant::{NotTheBatch, Participant, SLICE};
+pub use run::{BadRun, Run, hand_over_room, room, take_over_room};
 pub use secret::{SecretBytes, SecretScalars};
-pub use torus_sharing::{Budget, Digest, Index, PublishedKeys, QualifiedSet, Sizes};
+pub use torus_sharing::{Budget, Digest, HandOverSet, Index, PublishedKeys, QualifiedSet, Sizes};

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use torus_memory::{Exhausted, Pool};
-use torus_sharing::{Budget, Digest, Index, Matrix, MatrixReader, Point, PublishedKeys, QualifiedSet};
+use torus_sharing::{Budget, Digest, HandOverSet, Index, Matrix, MatrixReader, Point, PublishedKeys, QualifiedSet};
 
 use crate::body::Body;
 use crate::rows::Rows;
@@ -15,7 +15,7 @@ use crate::secret::{SecretBytes, SecretScalars};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Kind {
-    /// Dealer to member: matrix, then the member's rows.
+    /// Dealer to member: matrix, then the member's rows. Of a dealer in another committee it comes as [`Input::Dealing`].
     Send = 1,
     /// Member to member: its points under the digest it was sent.
     Echo = 2,
@@ -59,8 +59,19 @@ pub enum Input<'a> {
         /// The plaintext.
         body: &'a [u8],
     },
+    /// What a member of the old committee sent as [`Kind::Send`], to one that takes over.
+    Dealing {
+        /// The dealer, authenticated, by its index in the old committee.
+        dealer: Index,
+        /// The digest of the dealing's matrix.
+        digest: Digest,
+        /// The plaintext.
+        body: &'a [u8],
+    },
     /// The log fixed the qualified set; the caller has checked its certificates.
     Qualified(&'a QualifiedSet),
+    /// The log fixed which dealings hand the batch over; the caller has checked their certificates.
+    HandOver(&'a HandOverSet),
     /// The shares of the last [`Output::Seal`] are sealed and durable.
     Sealed,
     /// A member's published vector, authenticated as `from`'s.
@@ -112,12 +123,20 @@ pub enum Output {
     Seal(Shares),
     /// Publish this vector (the bytes of `torus_sharing::ShareVector`).
     Publish(Vec<u8>),
-    /// The batch's keys, verified: from k vectors, or certified and equal to the own shares.
+    /// The batch's keys, verified: from k vectors, or certified and equal to the own shares; where the batch was handed
+    /// over, the public keys as they were and the new commitments.
     Keys(PublishedKeys),
     /// Somebody broke a rule; for metrics, never fatal.
     Fault {
         /// Who.
         from: Index,
+        /// Which rule.
+        reason: Reason,
+    },
+    /// A dealer of the old committee did.
+    DealerFault {
+        /// Who, by its index there.
+        dealer: Index,
         /// Which rule.
         reason: Reason,
     },
@@ -221,7 +240,7 @@ impl PromiseReader {
         rows: SecretBytes,
         matrix: Vec<u8>,
     ) -> Result<Self, BadPromise> {
-        if run.sizes().member(dealer.get()).is_none() {
+        if run.dealers().member(dealer.get()).is_none() {
             return Err(BadPromise::Outside);
         }
         Rows::parse(run, rows.as_slice())?.ok_or(BadPromise::Rows)?;
@@ -269,6 +288,9 @@ pub enum Reason {
     /// The matrix is not that of the digest.
     #[error("matrix does not match its digest")]
     WrongDigest,
+    /// A dealer of the old committee who shares something else than his share.
+    #[error("the commitment is not to the dealer's certified share")]
+    WrongConstant,
     /// Rows that do not open the matrix.
     #[error("rows do not open the commitment")]
     BadRows,
@@ -284,8 +306,8 @@ pub enum Reason {
     /// A vector whose proof fails.
     #[error("published vector refused")]
     BadVector,
-    /// Another qualified set for the same attempt.
-    #[error("a second qualified set")]
+    /// Another set of dealings for the same attempt.
+    #[error("a second set of dealings")]
     SecondQualified,
     /// Certified keys that this member's shares do not match.
     #[error("own shares differ from the certified keys")]

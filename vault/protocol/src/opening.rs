@@ -68,11 +68,8 @@ impl Summing {
             }
             let (rows, matrix) = dealing(*dealer).ok_or(OpeningError::Shape)?;
             apart(|| {
-                let sums = self.shares.as_mut_slice().iter_mut().zip(self.blinds.as_mut_slice());
-                for ((share, blind), (part, part_blind)) in sums.zip(rows.shares()) {
-                    *share += part;
-                    *blind += part_blind;
-                }
+                self.shares.as_mut_slice().iter_mut().zip(rows.shares()).for_each(|(sum, part)| *sum += part);
+                self.blinds.as_mut_slice().iter_mut().zip(rows.blinds()).for_each(|(sum, part)| *sum += part);
             });
             self.sum.add(matrix, budget)?;
             self.added += 1;

@@ -1,4 +1,4 @@
-//! One member in one (batch, attempt): all n dealings, the qualified sum and the opening of the keys.
+//! One member in one (batch, attempt): all dealings, the sum of the chosen ones, and the keys.
 //!
 //! What takes long is done in pieces: an input begins work, [`Input::Continue`] goes on with it, and inputs that come
 //! meanwhile are held and taken in their order. So the outcome does not depend on where the pieces end.
@@ -9,7 +9,9 @@ use alloc::vec::Vec;
 
 use rand_core::CryptoRngCore;
 use torus_memory::Exhausted;
-use torus_sharing::{Budget, Digest, Index, Interpolation, PublishedKeys, QualifiedSet, ShareVector};
+use torus_sharing::{
+    Budget, Digest, HandOverSet, Index, Interpolation, Point, PublishedKeys, QualifiedSet, ShareVector,
+};
 
 use crate::check::Check;
 use crate::deal::{Deal, Dealt};
@@ -19,6 +21,7 @@ use crate::message::{Input, Kind, Output, Promise, Reason, Record};
 use crate::opening::{Opening, Summing};
 use crate::run::Run;
 use crate::table::Generators;
+use crate::taking::Taking;
 
 /// Units of work that take some milliseconds on a desktop processor: about as many additions of points.
 pub const SLICE: usize = 4096;
@@ -31,9 +34,13 @@ const VECTOR: usize = 64;
 pub struct Participant {
     run: Run,
     generators: Box<Generators>,
+    /// By dealer.
     instances: Vec<Instance>,
-    qualified: Option<QualifiedSet>,
+    chosen: Option<Chosen>,
     opening: Option<Opening>,
+    /// The public keys of a batch that is taken over, and the new commitments as soon as the own shares are there.
+    publics: Vec<Point>,
+    taken: Option<PublishedKeys>,
     sealed: bool,
     /// The first vector of each member, until it can be verified.
     vectors: Vec<Pending>,
@@ -47,6 +54,26 @@ pub struct Participant {
     held: VecDeque<Held>,
 }
 
+/// The dealings that count, as the log fixed them.
+#[derive(PartialEq, Eq)]
+enum Chosen {
+    Qualified(QualifiedSet),
+    HandOver(HandOverSet),
+}
+
+impl Chosen {
+    fn dealings(&self) -> &[(Index, Digest)] {
+        match self {
+            Self::Qualified(set) => set.dealings(),
+            Self::HandOver(set) => set.dealings(),
+        }
+    }
+
+    fn digest_of(&self, dealer: Index) -> Option<Digest> {
+        self.dealings().iter().find(|(named, _)| *named == dealer).map(|(_, digest)| *digest)
+    }
+}
+
 /// Work that is not finished.
 enum Work {
     Deal(Box<Deal>),
@@ -55,9 +82,15 @@ enum Work {
     Qualify(Index, Digest),
     Check(Index, Box<Check>),
     Sum(Box<Summing>),
+    Take(Box<Taking>),
     Vector(Index, Vec<u8>),
     Keys(Box<Interpolation>),
 }
+
+/// Keys of another batch, or of another committee, than the one to take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("these are not the old committee's keys of the batch")]
+pub struct NotTheBatch;
 
 enum Pending {
     None,
@@ -72,7 +105,7 @@ impl Participant {
     /// # Errors
     /// There is no memory for the polynomials.
     pub fn deal(run: Run, rng: &mut dyn CryptoRngCore) -> Result<Self, Exhausted> {
-        let mut member = Self::new(run, true);
+        let mut member = Self::new(run, None, true);
         member.work.push_back(Work::Deal(Box::new(Deal::new(run, rng)?)));
         Ok(member)
     }
@@ -81,9 +114,29 @@ impl Participant {
     /// with), never deals or echoes again, and recovers the qualified rest from the others' points once the log names
     /// it.
     pub fn resume(run: Run, promises: Vec<Promise>) -> Self {
-        let mut member = Self::new(run, false);
+        let mut member = Self::new(run, None, false);
         member.work.extend(promises.into_iter().map(Work::Resume));
         member
+    }
+
+    /// Takes a batch over from another committee, whose certified keys of it `old` are; `run` is one of
+    /// [`Run::take_over`], and so many keys. With promises it goes on after a restart, as `resume` does; without, the
+    /// caller has no [`Record`] of the same base.
+    ///
+    /// # Errors
+    /// The keys are not those of such a batch of the old committee.
+    pub fn take_over(run: Run, old: &PublishedKeys, promises: Option<Vec<Promise>>) -> Result<Self, NotTheBatch> {
+        let fits = old.keys.len() == run.keys()
+            && old.keys.iter().all(|key| key.commitments.len() == run.dealers().n())
+            && run.is_hand_over()
+            && !run.hands_over();
+        if !fits {
+            return Err(NotTheBatch);
+        }
+        let mut member = Self::new(run, Some(old), promises.is_none());
+        member.publics = old.keys.iter().map(|key| key.public).collect();
+        member.work.extend(promises.into_iter().flatten().map(Work::Resume));
+        Ok(member)
     }
 
     /// Whether there is something to go on with. An input that is given now waits for it.
@@ -112,14 +165,18 @@ impl Participant {
         }
     }
 
-    fn new(run: Run, takes_part: bool) -> Self {
+    fn new(run: Run, old: Option<&PublishedKeys>, takes_part: bool) -> Self {
         let members = run.sizes().members();
+        let constants = |dealer| old.map(|old| old.of(dealer).flatten().copied().collect());
+        let instance = |dealer| Instance::new(&run, dealer, constants(dealer), takes_part);
         Self {
             run,
             generators: Box::new(Generators::new()),
-            instances: members.clone().map(|dealer| Instance::new(&run, dealer, takes_part)).collect(),
-            qualified: None,
+            instances: run.dealers().members().map(instance).collect(),
+            chosen: None,
             opening: None,
+            publics: Vec::new(),
+            taken: None,
             sealed: false,
             vectors: members.map(|_| Pending::None).collect(),
             certified: None,
@@ -156,7 +213,9 @@ impl Participant {
             Input::Message { from, dealer, kind, digest, body } => {
                 self.on_message(from, dealer, kind, digest, body, rng, out)?;
             }
-            Input::Qualified(set) => self.on_qualified(set, out),
+            Input::Dealing { dealer, digest, body } => self.on_dealing(dealer, digest, body, rng, out)?,
+            Input::Qualified(set) => self.on_chosen(Chosen::Qualified(set.clone()), out),
+            Input::HandOver(set) => self.on_chosen(Chosen::HandOver(set.clone()), out),
             Input::Sealed => self.on_sealed(rng, out)?,
             Input::Vector { from, body } => self.on_vector(from, body, out),
             Input::Keys(keys) => {
@@ -181,7 +240,8 @@ impl Participant {
                     out.push(Output::Persist(Record::Dealt));
                     Ok(None)
                 }
-                Dealt::Whole { sends, digest, matrix, own } => {
+                Dealt::Whole { sends, digest, matrix } => {
+                    let own = deal.own(&self.run)?;
                     drop(deal);
                     out.push(Output::Persist(Record::Dealt));
                     out.extend(sends);
@@ -201,6 +261,7 @@ impl Participant {
                 self.with(dealer, rng, out, |instance, ctx| instance.go_on(ctx, *check, budget))
             }
             Work::Sum(summing) => self.go_on_summing(summing, budget, out),
+            Work::Take(taking) => Ok(self.go_on_taking(taking, budget, out)),
             Work::Vector(from, body) => {
                 budget.spend(VECTOR * self.run.keys());
                 if let Some(opening) = self.opening.as_mut()
@@ -236,13 +297,12 @@ impl Participant {
         rng: &mut dyn CryptoRngCore,
         out: &mut Vec<Output>,
     ) -> Result<(), Exhausted> {
-        let sizes = self.run.sizes();
-        if from == self.run.me() || sizes.member(from.get()).is_none() || sizes.member(dealer.get()).is_none() {
+        let (sizes, dealers) = (self.run.sizes(), self.run.dealers());
+        if from == self.run.me() || sizes.member(from.get()).is_none() || dealers.member(dealer.get()).is_none() {
             out.push(Output::Fault { from, reason: Reason::Outside });
             return Ok(());
         }
-        // After the set is fixed, dealings outside it are over.
-        if self.qualified.as_ref().is_some_and(|set| set.digest_of(dealer).is_none()) {
+        if self.is_over(dealer) {
             return Ok(());
         }
         let work = self.with(dealer, rng, out, |instance, ctx| instance.handle(ctx, from, kind, digest, body))?;
@@ -250,30 +310,64 @@ impl Participant {
         Ok(())
     }
 
-    fn on_qualified(&mut self, set: &QualifiedSet, out: &mut Vec<Output>) {
+    fn on_dealing(
+        &mut self,
+        dealer: Index,
+        digest: Digest,
+        body: &[u8],
+        rng: &mut dyn CryptoRngCore,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Exhausted> {
+        if !self.run.is_hand_over() || self.run.dealers().member(dealer.get()).is_none() {
+            out.push(Output::DealerFault { dealer, reason: Reason::Outside });
+            return Ok(());
+        }
+        if self.is_over(dealer) {
+            return Ok(());
+        }
+        let work = self.with(dealer, rng, out, |instance, ctx| instance.on_dealing(ctx, digest, body))?;
+        self.work.extend(work);
+        Ok(())
+    }
+
+    /// After the set is fixed, dealings outside it are over.
+    fn is_over(&self, dealer: Index) -> bool {
+        self.chosen.as_ref().is_some_and(|set| set.digest_of(dealer).is_none())
+    }
+
+    fn on_chosen(&mut self, set: Chosen, out: &mut Vec<Output>) {
         let me = self.run.me();
-        match &self.qualified {
-            Some(known) if known == set => return,
+        match &self.chosen {
+            _ if self.run.is_hand_over() != matches!(set, Chosen::HandOver(_)) => {
+                out.push(Output::Fault { from: me, reason: Reason::Outside });
+                return;
+            }
+            Some(known) if *known == set => return,
             Some(_) => {
                 out.push(Output::Fault { from: me, reason: Reason::SecondQualified });
                 return;
             }
-            None => self.qualified = Some(set.clone()),
+            None => {}
         }
-        for dealer in self.run.sizes().members() {
+        for dealer in self.run.dealers().members() {
             match set.digest_of(dealer) {
                 Some(digest) => self.work.push_back(Work::Qualify(dealer, digest)),
                 None => {
                     // Its polynomials are of no use any more: wiped here.
                     if let Some(instance) = self.instances.get_mut(dealer.slot()) {
-                        *instance = Instance::new(&self.run, dealer, false);
+                        *instance = Instance::new(&self.run, dealer, None, false);
                     }
                 }
             }
         }
+        self.chosen = Some(set);
     }
 
     fn on_sealed(&mut self, rng: &mut dyn CryptoRngCore, out: &mut Vec<Output>) -> Result<(), Exhausted> {
+        if self.taken.is_some() {
+            self.sealed = true;
+            return Ok(());
+        }
         let Some(opening) = self.opening.as_mut().filter(|_| !self.sealed) else { return Ok(()) };
         self.sealed = true;
         match opening.publish(&self.run, &self.generators, rng)? {
@@ -291,8 +385,8 @@ impl Participant {
     }
 
     fn on_vector(&mut self, from: Index, body: &[u8], out: &mut Vec<Output>) {
-        let me = self.run.me();
-        let Some(pending) = self.vectors.get_mut(from.slot()).filter(|_| from != me) else {
+        let (me, published) = (self.run.me(), !self.run.is_hand_over());
+        let Some(pending) = self.vectors.get_mut(from.slot()).filter(|_| published && from != me) else {
             out.push(Output::Fault { from, reason: Reason::Outside });
             return;
         };
@@ -324,16 +418,38 @@ impl Participant {
 
     /// Sums the qualified dealings once all are complete.
     fn open(&mut self) -> Result<(), Exhausted> {
-        if self.opening.is_some() || self.unopenable {
+        if self.opening.is_some() || self.taken.is_some() || self.unopenable {
             return Ok(());
         }
-        let Some(qualified) = &self.qualified else { return Ok(()) };
+        let Some(chosen) = &self.chosen else { return Ok(()) };
         let complete = |dealer: &Index| self.instances.get(dealer.slot()).is_some_and(|of| of.complete().is_some());
-        if qualified.dealings().iter().all(|(dealer, _)| complete(dealer)) {
-            let summing = Summing::new(&self.run, qualified.clone())?;
-            self.work.push_back(Work::Sum(Box::new(summing)));
+        if chosen.dealings().iter().all(|(dealer, _)| complete(dealer)) {
+            let work = match chosen {
+                Chosen::Qualified(set) => Work::Sum(Box::new(Summing::new(&self.run, set.clone())?)),
+                Chosen::HandOver(set) => {
+                    Work::Take(Box::new(Taking::new(&self.run, set.clone(), self.publics.clone())?))
+                }
+            };
+            self.work.push_back(work);
         }
         Ok(())
+    }
+
+    fn go_on_taking(&mut self, mut taking: Box<Taking>, budget: &mut Budget, out: &mut Vec<Output>) -> Option<Work> {
+        let instances = &self.instances;
+        let dealing = |dealer: Index| {
+            let (rows, matrix) = instances.get(dealer.slot())?.complete()?;
+            Some((rows, matrix.as_ref()))
+        };
+        match taking.advance(&self.run, dealing, &self.generators, budget) {
+            Ok(None) => return Some(Work::Take(taking)),
+            Ok(Some((shares, keys))) => {
+                out.push(Output::Seal(shares));
+                self.taken = Some(keys);
+            }
+            Err(_) => self.give_up(out),
+        }
+        None
     }
 
     fn go_on_summing(
@@ -361,6 +477,11 @@ impl Participant {
     /// Gives the keys once, from k vectors or from the log, never before the own shares are durable.
     fn finish(&mut self, out: &mut Vec<Output>) {
         let me = self.run.me();
+        if let Some(keys) = self.taken.as_ref().filter(|_| self.sealed && !self.finished) {
+            self.finished = true;
+            out.push(Output::Keys(keys.clone()));
+            return;
+        }
         let Some(opening) = self.opening.as_ref().filter(|_| self.sealed && !self.finished) else { return };
         if let Some(certified) = self.certified.take() {
             if opening.matches(&self.run, &certified) {

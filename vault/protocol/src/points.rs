@@ -20,12 +20,9 @@ use crate::run::Run;
 use crate::secret::{SecretBytes, read_scalar};
 use crate::table::Generators;
 
-/// alpha, alpha', beta, beta': 32 bytes each, for one key.
-pub(crate) const POINT_LENGTH: usize = 128;
-
-/// Exactly four canonical scalars for each key.
+/// Exactly four (or two) canonical scalars for each key.
 pub(crate) fn parse(run: &Run, body: &[u8]) -> Result<Option<SecretBytes>, Exhausted> {
-    if body.len() != run.keys() * POINT_LENGTH {
+    if body.len() != run.keys() * run.point_length() {
         return Ok(None);
     }
     let canonical = |chunk: &[u8]| read_scalar(chunk).map(|mut scalar| scalar.zeroize()).is_some();
@@ -37,13 +34,14 @@ pub(crate) fn parse(run: &Run, body: &[u8]) -> Result<Option<SecretBytes>, Exhau
 
 /// Whether a body is what its sender owes, given what is owed to the sender: alpha and beta change places.
 /// Equality of canonical bytes, in constant time.
-pub(crate) fn mirrors(owed: &SecretBytes, body: &[u8]) -> bool {
+pub(crate) fn mirrors(run: &Run, owed: &SecretBytes, body: &[u8]) -> bool {
     if owed.as_slice().len() != body.len() {
         return false;
     }
     let mut same = subtle::Choice::from(1);
-    for (owed, received) in owed.as_slice().chunks_exact(POINT_LENGTH).zip(body.chunks_exact(POINT_LENGTH)) {
-        let (Some((a, b)), Some((alpha, beta))) = (owed.split_at_checked(64), received.split_at_checked(64)) else {
+    let (length, half) = (run.point_length(), run.point_length() / 2);
+    for (owed, received) in owed.as_slice().chunks_exact(length).zip(body.chunks_exact(length)) {
+        let (Some((a, b)), Some((alpha, beta))) = (owed.split_at_checked(half), received.split_at_checked(half)) else {
             return false;
         };
         same &= a.ct_eq(beta) & b.ct_eq(alpha);
@@ -96,7 +94,7 @@ impl Search {
                 Some(stage) => stage,
                 None => Stage::Gathering {
                     next: 0,
-                    left: Left::zero(run.pool())?,
+                    left: Left::zero(run)?,
                     scalars: vec![Scalar::ZERO; matrix.points().len()],
                 },
             };
@@ -151,13 +149,13 @@ fn enter(
     rng: &mut dyn CryptoRngCore,
 ) -> bool {
     let (theirs, mine) = (powers(sender, k), powers(run.me(), k));
-    let received = bytes.as_slice().chunks_exact(POINT_LENGTH);
+    let (received, width) = (bytes.as_slice().chunks_exact(run.point_length()), run.width());
     for (key, point) in scalars.chunks_exact_mut(k * k).zip(received) {
         let (of_alpha, of_beta) = (coefficient(rng), coefficient(rng));
         for (position, value) in point.chunks_exact(32).enumerate() {
             let Some(mut value) = read_scalar(value) else { return false };
-            let weight = if position < 2 { of_alpha } else { of_beta };
-            left.add(position % 2 == 1, weight * value);
+            let weight = if position < width { of_alpha } else { of_beta };
+            left.add(position % width, weight * value);
             value.zeroize();
         }
         let rows = key.chunks_exact_mut(k).zip(theirs.iter().zip(&mine));

@@ -9,7 +9,6 @@ use torus_sharing::{Index, IndexSet};
 use zeroize::Zeroize;
 
 use crate::combination::{Combination, Left, coefficient};
-use crate::points::POINT_LENGTH;
 use crate::polynomial::evaluate;
 use crate::run::Run;
 use crate::secret::{SecretBytes, SecretScalars, read_scalar, write_scalar};
@@ -17,23 +16,24 @@ use crate::table::Generators;
 
 const SCALAR: usize = 32;
 
-/// For each key a, a', b, b' with k coefficients each: a(y) = f(i, y), b(x) = f(x, i).
+/// For each key a, a', b, b' with k coefficients each: a(y) = f(i, y), b(x) = f(x, i); without blinding a and b.
 pub(crate) struct Rows {
     k: usize,
+    width: usize,
     scalars: SecretScalars,
 }
 
 impl Rows {
     pub(crate) fn byte_length(run: &Run) -> usize {
-        run.keys() * 4 * run.sizes().k() * SCALAR
+        run.keys() * 2 * run.width() * run.sizes().k() * SCALAR
     }
 
     pub(crate) fn zeros(run: &Run) -> Result<Self, Exhausted> {
-        let k = run.sizes().k();
-        Ok(Self { k, scalars: SecretScalars::zeros(run.pool(), run.keys() * 4 * k)? })
+        let (k, width) = (run.sizes().k(), run.width());
+        Ok(Self { k, width, scalars: SecretScalars::zeros(run.pool(), run.keys() * 2 * width * k)? })
     }
 
-    /// Exactly 4k canonical scalars a key: other degrees have other lengths.
+    /// Exactly 4k (or 2k) canonical scalars a key: other degrees have other lengths.
     pub(crate) fn parse(run: &Run, bytes: &[u8]) -> Result<Option<Self>, Exhausted> {
         if bytes.len() != Self::byte_length(run) {
             return Ok(None);
@@ -61,18 +61,23 @@ impl Rows {
     }
 
     pub(crate) fn by_key_mut(&mut self) -> impl Iterator<Item = &mut [Scalar]> {
-        let k = self.k;
-        self.scalars.as_mut_slice().chunks_exact_mut(4 * k)
+        let length = 2 * self.width * self.k;
+        self.scalars.as_mut_slice().chunks_exact_mut(length)
     }
 
     fn by_key(&self) -> impl Iterator<Item = &[Scalar]> {
-        self.scalars.as_slice().chunks_exact(4 * self.k)
+        self.scalars.as_slice().chunks_exact(2 * self.width * self.k)
     }
 
-    /// a(0) and a'(0) of each key: this member's part of the share.
-    pub(crate) fn shares(&self) -> impl Iterator<Item = (&Scalar, &Scalar)> {
-        let k = self.k;
-        self.by_key().filter_map(move |key| Some((key.first()?, key.get(k)?)))
+    /// a(0) of each key: this member's part of the share.
+    pub(crate) fn shares(&self) -> impl Iterator<Item = &Scalar> {
+        self.by_key().filter_map(<[Scalar]>::first)
+    }
+
+    /// a'(0) of each key; nothing where nothing is blinded.
+    pub(crate) fn blinds(&self) -> impl Iterator<Item = &Scalar> {
+        let blinded = self.width == 2;
+        self.by_key().filter_map(move |key| key.get(self.k).filter(|_| blinded))
     }
 
     /// Cachin's verify-poly for the whole batch as one random combination: every equation has its own fresh 128-bit
@@ -85,7 +90,7 @@ impl Rows {
     ) -> Result<Combination, Exhausted> {
         let k = self.k;
         let powers = powers(run.me(), k);
-        let mut left = Left::zero(run.pool())?;
+        let mut left = Left::zero(run)?;
         let mut scalars = Vec::with_capacity(run.keys() * k * k);
         let mut coefficients = Vec::with_capacity(2 * k);
         apart(|| {
@@ -93,11 +98,11 @@ impl Rows {
                 coefficients.clear();
                 coefficients.extend((0..2 * k).map(|_| coefficient(rng)));
                 let (of_rows, of_columns) = coefficients.split_at_checked(k).unwrap_or_default();
-                // Part 0 is a, 1 is a', 2 is b, 3 is b'.
+                // The rows come first, each with its blinding, then the columns.
                 for (part, values) in key.chunks_exact(k).enumerate() {
-                    let weights = if part < 2 { of_rows } else { of_columns };
+                    let weights = if part < self.width { of_rows } else { of_columns };
                     for (weight, value) in weights.iter().zip(values) {
-                        left.add(part % 2 == 1, *weight * value);
+                        left.add(part % self.width, *weight * value);
                     }
                 }
                 for (power_j, of_column) in powers.iter().zip(of_columns) {
@@ -110,10 +115,10 @@ impl Rows {
         Ok(Combination::new(generators, left, &scalars))
     }
 
-    /// What this member owes another: alpha = a(m), alpha', beta = b(m), beta' of each key.
+    /// What this member owes another: alpha = a(m), alpha', beta = b(m), beta' of each key; without blinding alpha, beta.
     pub(crate) fn points_for(&self, run: &Run, member: Index) -> Result<SecretBytes, Exhausted> {
         let at = Scalar::from(u64::from(member.get()));
-        let mut out = SecretBytes::zeros(run.pool(), run.keys() * POINT_LENGTH)?;
+        let mut out = SecretBytes::zeros(run.pool(), run.keys() * run.point_length())?;
         apart(|| {
             let polynomials = self.scalars.as_slice().chunks_exact(self.k);
             for (polynomial, chunk) in polynomials.zip(out.as_mut_slice().chunks_exact_mut(SCALAR)) {
@@ -139,12 +144,12 @@ impl Rows {
 
     /// Adds a member's points, each times its coefficients of a basis; false if they are no scalars.
     fn add(&mut self, basis: &[Scalar], points: &SecretBytes) -> bool {
-        let k = self.k;
-        let received = points.as_slice().chunks_exact(POINT_LENGTH);
+        let (k, width) = (self.k, self.width);
+        let received = points.as_slice().chunks_exact(2 * width * SCALAR);
         for (key, point) in self.by_key_mut().zip(received) {
             // alpha, alpha', beta, beta' belong to b, b', a, a'.
             for (position, value) in point.chunks_exact(SCALAR).enumerate() {
-                let part = key.chunks_exact_mut(k).nth((position + 2) % 4);
+                let part = key.chunks_exact_mut(k).nth((position + width) % (2 * width));
                 let (Some(mut value), Some(part)) = (read_scalar(value), part) else { return false };
                 for (coefficient, factor) in part.iter_mut().zip(basis) {
                     *coefficient += *factor * value;

@@ -157,3 +157,45 @@ fn a_polynomial_of_lower_degree_in_one_variable_would_leak() {
     let fitting = kernel(6, |c| [view_of(&thin(c), k, 5, 1), view_of(&thin(c), k, 5, 2)].concat());
     assert!(fitting.iter().all(|c| c[0] == ZERO), "two members would know the secret");
 }
+
+/// A hand-over as colluders see it, without what commitments hide: coefficients are those of the old sharing (k), then of
+/// each of k dealers' polynomials all but the constant (k' k' - 1), which is the dealer's share. They see the shares and
+/// the polynomials of old members, and the views of new ones.
+fn handed_over(all: &[Toy], (k, new_k): (usize, usize), new_n: u8, old: &[u8], new: &[u8]) -> Vec<Toy> {
+    let (sharing, dealt) = all.split_at(k);
+    let share = |member: u8| evaluate(sharing, Toy(member)).unwrap();
+    let mut view: Vec<Toy> = old.iter().map(|member| share(*member)).collect();
+    for (dealer, rest) in (1..).zip(dealt.chunks_exact(new_k * new_k - 1)) {
+        let f = [&[share(dealer)], rest].concat();
+        if old.contains(&dealer) {
+            view.extend(rest);
+        }
+        new.iter().for_each(|member| view.extend(view_of(&f, new_k, new_n, *member)));
+    }
+    view
+}
+
+/// From (5,3,1) to (5,3,1): whichever two old and two new members collude, the handings-over that fit what they see are
+/// as many for each of the eleven secrets; with a third member of either committee there is one secret left.
+#[test]
+fn two_old_and_two_new_members_together_learn_nothing() {
+    let (k, n) = (3, 5);
+    let dimension = k + k * (k * k - 1);
+    let secrets = |old: &[u8], new: &[u8]| {
+        let fitting = kernel(dimension, |all| handed_over(all, (k, k), n, old, new));
+        let mut secrets: Vec<u8> = fitting.iter().map(|all| all[0].0).collect();
+        secrets.sort_unstable();
+        secrets
+    };
+    let every: Vec<u8> = (0..P).collect();
+    for (a, b) in [(1, 2), (2, 3), (1, 3), (1, 4), (3, 5), (4, 5)] {
+        for (c, d) in [(1, 2), (1, 3), (2, 5), (4, 5)] {
+            let fitting = secrets(&[a, b], &[c, d]);
+            let times = fitting.len() / usize::from(P);
+            let expected: Vec<u8> = every.iter().flat_map(|secret| core::iter::repeat_n(*secret, times)).collect();
+            assert_eq!(fitting, expected, "old {a} and {b}, new {c} and {d}");
+        }
+    }
+    assert!(secrets(&[1, 2, 5], &[1, 2]).iter().all(|secret| *secret == 0), "three old shares are the key");
+    assert!(secrets(&[1, 2], &[1, 2, 4]).iter().all(|secret| *secret == 0), "and so are three new ones");
+}

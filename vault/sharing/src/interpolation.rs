@@ -83,14 +83,14 @@ impl Interpolation {
 }
 
 /// The Lagrange coefficients of a set at one place.
-enum Coefficients {
+pub(crate) enum Coefficients {
     /// Integers, and the inverse of their denominator if it is not one.
     Small(Vec<i128>, Option<Scalar>),
     Full(Vec<Scalar>),
 }
 
 impl Coefficients {
-    fn at(set: &IndexSet, x: u8) -> Self {
+    pub(crate) fn at(set: &IndexSet, x: u8) -> Self {
         match set.integers(x) {
             Some((integers, 1)) => Self::Small(integers, None),
             Some((integers, denominator)) => {
@@ -101,7 +101,8 @@ impl Coefficients {
         }
     }
 
-    fn cost(&self) -> usize {
+    /// What one combination costs beyond its additions.
+    pub(crate) fn cost(&self) -> usize {
         match self {
             Self::Small(_, None) => 0,
             Self::Small(_, Some(_)) => PRODUCT,
@@ -110,7 +111,7 @@ impl Coefficients {
     }
 
     /// Sum of L_i(x) S_i.
-    fn combine(&self, points: &[AffinePoint]) -> ProjectivePoint {
+    pub(crate) fn combine(&self, points: &[AffinePoint]) -> ProjectivePoint {
         match self {
             Self::Small(integers, inverse) => {
                 let sum = small_combination(points, integers);

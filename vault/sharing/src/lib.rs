@@ -10,6 +10,7 @@ extern crate alloc;
 
 mod budget;
 mod generator;
+mod handover;
 mod interpolation;
 mod keys;
 mod lagrange;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use budget::Budget;
 pub use generator::second_generator;
+pub use handover::{BadHandOver, HandOverKeys, HandOverSet};
 pub use interpolation::{Interpolation, interpolate_keys};
 pub use keys::{BadKeys, KeysReader, PublishedKey, PublishedKeys};
 pub use lagrange::{BadSet, IndexSet};

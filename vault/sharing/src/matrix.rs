@@ -74,6 +74,11 @@ impl Matrix {
         self.points.chunks_exact(self.k * self.k).map(|key| key.iter().step_by(self.k))
     }
 
+    /// The points C_00 of each key: the commitment to what is shared.
+    pub fn constants(&self) -> impl Iterator<Item = &AffinePoint> {
+        self.points.chunks_exact(self.k * self.k).filter_map(<[AffinePoint]>::first)
+    }
+
     /// Powers plus one in either variable: the configured k.
     pub fn k(&self) -> usize {
         self.k

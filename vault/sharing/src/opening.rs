@@ -112,7 +112,7 @@ impl CommitmentSum {
 
 /// The forward differences at zero of a polynomial given by its coefficients: the m-th is the sum over j of
 /// m! S(j, m) times the j-th coefficient, S the Stirling numbers of the second kind.
-fn differences(polynomial: &[ProjectivePoint]) -> Vec<ProjectivePoint> {
+pub(crate) fn differences(polynomial: &[ProjectivePoint]) -> Vec<ProjectivePoint> {
     let mut factors: Vec<u128> = alloc::vec![0; polynomial.len()];
     let mut out = alloc::vec![ProjectivePoint::IDENTITY; polynomial.len()];
     for (j, coefficient) in polynomial.iter().enumerate() {
@@ -131,7 +131,7 @@ fn differences(polynomial: &[ProjectivePoint]) -> Vec<ProjectivePoint> {
 }
 
 /// From the differences at x to those at x + 1, one addition each; the first is the value.
-fn advance(differences: &mut [ProjectivePoint]) {
+pub(crate) fn advance(differences: &mut [ProjectivePoint]) {
     let mut rest = differences;
     while let [first, others @ ..] = rest {
         if let Some(next) = others.first() {

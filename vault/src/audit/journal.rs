@@ -122,7 +122,7 @@ impl Journal {
     /// The store fails or is damaged, or the room for what a node can cause is used up.
     pub fn append(&self, change: &mut Change<'_>, event: Event) -> Result<u64, StoreError> {
         let mut extent = self.extent_of(change)?;
-        let caused = matches!(event, Event::Release { .. });
+        let caused = matches!(event, Event::Release { .. } | Event::Listed { .. });
         let room = if caused { self.room } else { self.room.saturating_add(self.reserve) };
         let news = event.is_news();
         let time = (self.clock)().max(clock::floor(change, &self.store)?);

@@ -10,7 +10,7 @@ use torus_audit::{Event, Record};
 use torus_ipc::Deny;
 use torus_statement::codec::Wire;
 use torus_statement::state::AuditEntry;
-use torus_statement::{AuditHead, Index, Point, PublicKey, Signature, SignedAuditHead, keccak256, sha256};
+use torus_statement::{Address, AuditHead, Index, Point, PublicKey, Signature, SignedAuditHead, keccak256, sha256};
 
 use super::copies::{CopyError, begin_pruning, export, prune, prune_in, verify};
 use super::journal::{Journal, Releases};
@@ -138,7 +138,7 @@ fn an_act_that_fails_leaves_no_record_and_a_record_that_fails_undoes_the_act() {
 }
 
 #[test]
-fn a_log_without_room_releases_and_commits_nothing_and_goes_on_otherwise() {
+fn a_log_without_room_releases_commits_and_lists_nothing_and_goes_on_otherwise() {
     let log = Log::with_room(400);
     let mut released = 0u8;
     while log.release(released).is_ok() {
@@ -148,6 +148,9 @@ fn a_log_without_room_releases_and_commits_nothing_and_goes_on_otherwise() {
     log.locks(0..50);
     let commit: Result<(), StoreError> = log.journal.write(|change| log.journal.committed(change, &[[1; 32]]));
     assert!(matches!(commit, Err(StoreError::AuditFull)));
+    let listed =
+        Event::Listed { epoch: 1, account: Address([1; 20]), contract: Address([2; 20]), chain: 1, digest: [3; 32] };
+    assert!(matches!(log.append(listed), Err(StoreError::AuditFull)));
     log.checkpoint(1);
 }
 

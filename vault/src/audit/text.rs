@@ -81,6 +81,12 @@ fn event(event: &Event) -> String {
             };
             format!("keys of epoch {epoch} attempt {attempt} {act}")
         }
+        Event::Listed { epoch, account, contract, chain, digest } => format!(
+            "listing signed for epoch {epoch}: account 0x{}, contract 0x{} on chain {chain}, digest {}",
+            hex(&account.0),
+            hex(&contract.0),
+            hex(digest)
+        ),
         Event::Operator(Operator::AcceptedStore { from_height, start }) => {
             format!("operator accepted the store at counter {start}, votes from height {from_height}")
         }

@@ -1,7 +1,8 @@
-//! The certified log as the vault follows it, and the votes that it casts for it.
+//! The certified log as the vault follows it, the votes that it casts for it, and what its member says of itself.
 
 pub mod advance;
 pub mod configs;
+pub mod listing;
 pub mod next_keys;
 pub mod succession;
 pub mod votes;

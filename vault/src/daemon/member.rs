@@ -96,7 +96,7 @@ impl Member {
         self.verifiers.iter().find(|verifier| verifier.name == *name)
     }
 
-    /// Whether the vault takes part in commits and releases at all.
+    /// Whether the vault takes part in commits, releases and listings at all.
     ///
     /// # Errors
     /// [`Deny::Frozen`] if it is stopped, [`Deny::Epoch`] if its store is behind its token or its epoch has ended.

@@ -148,7 +148,7 @@ impl Live {
                 Ok(())
             }
             Output::Keys(keys) => self.on_keys(tools, &keys, progress),
-            Output::Fault { from, reason } => {
+            Output::Fault { from, reason } | Output::DealerFault { dealer: from, reason } => {
                 self.tell(from, reason);
                 Ok(())
             }

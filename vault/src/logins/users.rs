@@ -185,4 +185,4 @@ impl Users {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

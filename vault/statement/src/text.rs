@@ -16,6 +16,10 @@ pub struct VerifierName(String);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VerifierId(String);
 
+/// A member's text in the contract: 1 to 256 printable ASCII characters without space, as the contract itself takes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListedText(String);
+
 macro_rules! name {
     ($type:ident, $max:expr, $what:expr, $valid:expr) => {
         impl $type {
@@ -56,3 +60,4 @@ macro_rules! name {
 name!(NetworkName, 32, "network name", |c| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-'));
 name!(VerifierName, 128, "verifier name", |c| c.is_ascii_graphic() && !matches!(c, '"' | '\\'));
 name!(VerifierId, 512, "verifier id", |c| !c.is_control());
+name!(ListedText, 256, "listed text", |c| c.is_ascii_graphic());

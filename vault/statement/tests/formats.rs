@@ -18,7 +18,7 @@ use torus_statement::registry::Domain;
 use torus_statement::session::SessionToken;
 use torus_statement::state::{Assignment, AuditEntry, BatchEntry, KeyEntry, MemberEntry, Phase, Proven, Supply, key};
 use torus_statement::succession::{NotNext, follows, may_follow};
-use torus_statement::text::{NetworkName, VerifierId, VerifierName};
+use torus_statement::text::{ListedText, NetworkName, VerifierId, VerifierName};
 use torus_statement::vote::Proposal;
 use torus_statement::*;
 
@@ -395,6 +395,15 @@ fn the_formats_bytes_are_final() {
         member: two,
         not_before: 1_699_999_990,
     };
+    let listing = Listing {
+        chain: 1,
+        contract: Address([1; 20]),
+        epoch: 2,
+        account: Address([2; 20]),
+        declared_ip: ListedText::new("one.example.org:443").unwrap(),
+        bft: ListedText::new("/dns4/one.example.org/tcp/1").unwrap(),
+        p2p: ListedText::new("/dns4/one.example.org/tcp/2").unwrap(),
+    };
     let proposal = |polka_round| Proposal { height: 4, round: 1, block: [2; 32], polka_round };
     let labels = [Kind::Send, Kind::Echo, Kind::Ready, Kind::Need, Kind::Matrix, Kind::Points, Kind::Vector];
     let labels = labels.map(|kind| Label { attempt, kind, dealing }.to_bytes()).concat();
@@ -482,9 +491,10 @@ fn the_formats_bytes_are_final() {
         ("share AAD", record::share_aad(&config, assignment.keys[0], &point)),
         ("share nonce", record::share_nonce(0x0102).to_vec()),
         ("hashes that name things", hashes.concat()),
+        ("listing", listing.to_bytes()),
+        ("listing preimage", listing.preimage(&point)),
     ];
-    // The contract has no statement yet.
-    for domain in Domain::ALL.into_iter().filter(|domain| *domain != Domain::Contract) {
+    for domain in Domain::ALL {
         assert!(formats.iter().any(|(_, bytes)| bytes.starts_with(domain.prefix())), "no row holds a {domain:?}");
     }
     let listed: String =
@@ -515,6 +525,7 @@ fn the_formats_bytes_are_final() {
     round(&network);
     round(&proven);
     round(member);
+    round(&listing);
     round(&SignedVote { vote, voter: two, signature });
     assert_eq!(Receipt::parse(&receipt.text()), Some(receipt));
 }
@@ -542,6 +553,7 @@ proptest! {
         one::<NetworkFile>(&bytes);
         one::<MerkleProof>(&bytes);
         one::<SignedVote>(&bytes);
+        one::<Listing>(&bytes);
         let _ = Receipt::parse(&String::from_utf8_lossy(&bytes));
     }
 

@@ -10,6 +10,7 @@ mod epochs;
 mod flood;
 mod full;
 mod gate;
+mod listings;
 mod network;
 mod operator;
 mod reveals;

@@ -406,6 +406,7 @@ impl Net {
                 }
             }
             Output::Fault { from, reason } => self.member(me).faults.push((from, reason)),
+            Output::DealerFault { .. } => panic!("no other committee deals here"),
         }
     }
 

@@ -10,7 +10,7 @@ use torus_protocol::{Index, Sizes};
 use crate::byzantine::{ALL, Behaviour, any_behaviour};
 use crate::net::{Net, index};
 
-fn cases(base: u32) -> ProptestConfig {
+pub(crate) fn cases(base: u32) -> ProptestConfig {
     let factor = std::env::var("TORUS_SIM_CASES").ok().and_then(|factor| factor.parse().ok()).unwrap_or(1);
     ProptestConfig {
         cases: base * factor,

@@ -57,6 +57,7 @@ fn text(output: &Output) -> String {
         Output::Publish(bytes) => format!("publish {}", hex::encode(bytes)),
         Output::Keys(keys) => format!("keys {}", hex::encode(keys.digest())),
         Output::Fault { from, reason } => format!("fault {from} {reason}"),
+        Output::DealerFault { dealer, reason } => format!("dealer fault {dealer} {reason}"),
     }
 }
 

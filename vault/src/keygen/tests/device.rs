@@ -16,8 +16,8 @@ pub(crate) struct TestDevice {
     member: u8,
     nonces: u64,
     pub(super) agreements: Arc<AtomicUsize>,
-    pub(super) signatures: Arc<AtomicUsize>,
-    pub(super) broken: Arc<AtomicBool>,
+    pub(crate) signatures: Arc<AtomicUsize>,
+    pub(crate) broken: Arc<AtomicBool>,
     /// What happens while it signs for the time that this says, from 1.
     pub(crate) while_signing: Option<Hook>,
 }

@@ -26,8 +26,8 @@ use crate::quota::Quotas;
 use crate::randomness;
 use crate::store::Store;
 
-/// The first member's worker. While its device signs for the second time, its operator freezes the vault.
-fn worker(dir: &std::path::Path) -> Users {
+/// The first member of a network of five, over a new store.
+pub(crate) fn member(dir: &std::path::Path) -> Arc<Member> {
     let mut devices: Vec<Box<dyn Device>> =
         (1..=5).map(|member| Box::new(TestDevice::new(member)) as Box<dyn Device>).collect();
     let config = Arc::new(world::config(&mut devices, 1));
@@ -37,7 +37,7 @@ fn worker(dir: &std::path::Path) -> Users {
     let audit = Journal::open(&store).unwrap();
     let times = config.committee().times;
     let configs = Configs::open(&store, config.clone()).unwrap();
-    let member = Arc::new(Member {
+    Arc::new(Member {
         network: [1; 32],
         index,
         keys,
@@ -54,9 +54,15 @@ fn worker(dir: &std::path::Path) -> Users {
         health: Default::default(),
         pool,
         room: 0,
-        store: store.clone(),
+        store,
         config,
-    });
+    })
+}
+
+/// The first member's worker. While its device signs for the second time, its operator freezes the vault.
+fn worker(dir: &std::path::Path) -> Users {
+    let member = member(dir);
+    let (store, times, pool) = (member.store.clone(), member.config.committee().times, member.pool);
     let frozen: Arc<OnceLock<Arc<Member>>> = Arc::default();
     assert!(frozen.set(member.clone()).is_ok());
     let mut device = TestDevice::new(1);

@@ -1,0 +1,85 @@
+//! After the dealings that hand a batch over are fixed: this member's new shares of the same keys.
+//!
+//! s'_j = sum over the dealers d of L_d(0) f^d(j, 0). Nothing is opened: the public keys are known, and every new share
+//! commitment follows from the matrices. The own shares are checked against theirs before anybody hears of them.
+
+use alloc::vec::Vec;
+
+use k256::{ProjectivePoint, Scalar};
+use torus_memory::{Exhausted, apart};
+use torus_sharing::{Budget, HandOverKeys, HandOverSet, Index, Matrix, OpeningError, Point, PublishedKeys};
+
+use crate::message::Shares;
+use crate::rows::Rows;
+use crate::run::Run;
+use crate::secret::SecretScalars;
+use crate::table::Generators;
+
+/// Shares that are multiplied without a look at the budget, and what one costs, in additions of points.
+const PIECE: usize = 16;
+const PRODUCT: usize = 64;
+
+/// The way to the new shares, in pieces.
+pub(crate) struct Taking {
+    set: HandOverSet,
+    coefficients: Vec<Scalar>,
+    /// Dealings of the set that are added.
+    added: usize,
+    shares: SecretScalars,
+    keys: HandOverKeys,
+    whole: Option<PublishedKeys>,
+    own: Vec<Point>,
+}
+
+impl Taking {
+    /// From the dealings of a set, of keys that are known.
+    pub(crate) fn new(run: &Run, set: HandOverSet, publics: Vec<Point>) -> Result<Self, Exhausted> {
+        let shares = SecretScalars::zeros(run.pool(), run.keys())?;
+        let keys = HandOverKeys::new(run.sizes(), &set, publics);
+        let coefficients = set.dealers().coefficients(0);
+        Ok(Self { set, coefficients, added: 0, shares, keys, whole: None, own: Vec::with_capacity(run.keys()) })
+    }
+
+    /// Adds until the budget is spent; the shares and the keys once both are whole. `dealing` gives the rows and the
+    /// matrix of each dealer in the set; after an error the sum is of no use.
+    pub(crate) fn advance<'a>(
+        &mut self,
+        run: &Run,
+        dealing: impl Fn(Index) -> Option<(&'a Rows, &'a Matrix)>,
+        generators: &Generators,
+        budget: &mut Budget,
+    ) -> Result<Option<(Shares, PublishedKeys)>, OpeningError> {
+        for ((dealer, _), coefficient) in self.set.dealings().iter().zip(&self.coefficients).skip(self.added) {
+            if budget.is_spent() {
+                return Ok(None);
+            }
+            let (rows, matrix) = dealing(*dealer).ok_or(OpeningError::Shape)?;
+            apart(|| {
+                let parts = self.shares.as_mut_slice().iter_mut().zip(rows.shares());
+                parts.for_each(|(share, part)| *share += *coefficient * part);
+            });
+            budget.spend(matrix.points().len() / matrix.k().max(1));
+            self.keys.add(matrix)?;
+            self.added += 1;
+        }
+        if self.whole.is_none() {
+            self.whole = self.keys.advance(budget)?;
+        }
+        let Some(whole) = &self.whole else { return Ok(None) };
+        while self.own.len() < self.shares.len() {
+            if budget.is_spent() {
+                return Ok(None);
+            }
+            let piece = self.shares.as_slice().iter().skip(self.own.len()).take(PIECE);
+            let products: Vec<ProjectivePoint> = apart(|| piece.map(|share| generators.mul_g(share)).collect());
+            budget.spend(products.len() * PRODUCT);
+            for (product, own) in products.iter().zip(whole.of(run.me()).skip(self.own.len()).collect::<Vec<_>>()) {
+                let own = own.filter(|own| ProjectivePoint::from(*own.affine()) == *product);
+                self.own.push(*own.ok_or(OpeningError::Shape)?);
+            }
+        }
+        let Some(keys) = self.whole.take() else { return Ok(None) };
+        let scalars = core::mem::replace(&mut self.shares, SecretScalars::none(run.pool()));
+        Ok(Some((Shares { scalars, commitments: core::mem::take(&mut self.own) }, keys)))
+    }
+}
