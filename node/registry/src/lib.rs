@@ -77,7 +77,7 @@ pub use quorum::{BadQuorum, Depth, Fault, MAX_ENDPOINTS, Quorum, QuorumError};
 pub use registration::{Decision, Disagreement, Own, RegistrationError, SignListing, decide, register};
 pub use registry::{
     BadSet, Block, Current, Draft, Member, Next, Proposed, Reach, ReadAt, Registry, RegistryError, Said, Seat, Set,
-    View,
+    View, Word,
 };
 pub use rpc::{Patience, Rpc, RpcError};
 pub use section::{BadSection, Section, Source};
