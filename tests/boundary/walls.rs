@@ -195,11 +195,30 @@ fn the_users_side_is_linked_by_no_daemon() {
 #[test]
 fn no_daemon_links_what_is_for_tests() {
     let graph = Graph::read();
-    for daemon in ["torus-node", "torus-vault", "torus-client"] {
+    for daemon in ["torus-node", "torus-registry", "torus-vault", "torus-client"] {
         let linked = graph.linked_by(daemon);
-        for name in ["torus-tests", "proptest", "trybuild", "tempfile"] {
+        for name in ["torus-tests", "proptest", "trybuild"] {
             assert!(!linked.contains(name), "{daemon} links {name}");
         }
+        // ethers-core names it, for chains that it can start; nothing here starts one.
+        for own in graph.members.iter().map(|id| graph.names[id].as_str()).filter(|own| linked.contains(own)) {
+            assert!(!graph.links(own).contains("tempfile"), "{own} links tempfile");
+        }
+    }
+}
+
+#[test]
+fn ethereum_is_spoken_by_one_crate_that_brings_no_other_http_or_tls() {
+    let graph = Graph::read();
+    for id in &graph.members {
+        let name = graph.names[id].as_str();
+        let speaks = graph.links(name).iter().any(|link| link.starts_with("ethers") || link.starts_with("alloy"));
+        assert_eq!(speaks, name == "torus-registry", "{name}");
+    }
+    let linked = graph.linked_by("torus-registry");
+    for foreign in ["ethers", "ethers-providers", "ethers-signers", "reqwest", "native-tls", "openssl-sys", "aws-lc-rs"]
+    {
+        assert!(!linked.contains(foreign), "torus-registry links {foreign}");
     }
 }
 
@@ -207,7 +226,7 @@ fn no_daemon_links_what_is_for_tests() {
 fn crates_of_which_two_versions_would_be_two_truths_are_there_once() {
     let graph = Graph::read();
     let mut linked = BTreeMap::<&str, BTreeSet<&str>>::new();
-    for daemon in ["torus-node", "torus-vault", "torus-client"] {
+    for daemon in ["torus-node", "torus-registry", "torus-vault", "torus-client"] {
         let mut seen = BTreeSet::from([graph.id(daemon)]);
         let mut todo: Vec<&str> = seen.iter().copied().collect();
         while let Some(id) = todo.pop() {

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use torus_statement::text::ListedText;
 use torus_statement::{Point, keccak256};
 
 /// Most characters of a listed text.
-pub const MAX_TEXT: usize = 256;
+pub const MAX_TEXT: usize = ListedText::MAX;
 
 /// An account or contract on Ethereum, never the zero address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +43,12 @@ impl Address {
     /// Its bytes.
     pub const fn bytes(&self) -> &[u8; 20] {
         &self.0
+    }
+}
+
+impl From<Address> for torus_statement::Address {
+    fn from(address: Address) -> Self {
+        Self(address.0)
     }
 }
 
@@ -81,7 +88,7 @@ impl FromStr for Address {
 
 /// A text as the contract takes it: 1 to 256 printable ASCII characters, none of them a space.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text(String);
+pub struct Text(ListedText);
 
 /// A text that the contract would refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,20 +98,24 @@ pub struct BadText;
 impl Text {
     /// Checks length and characters.
     pub fn new(text: impl Into<String>) -> Result<Self, BadText> {
-        let text = text.into();
-        let fits = (1..=MAX_TEXT).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_graphic());
-        if fits { Ok(Self(text)) } else { Err(BadText) }
+        ListedText::new(&text.into()).map(Self).ok_or(BadText)
     }
 
     /// The characters.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
+    }
+}
+
+impl From<Text> for ListedText {
+    fn from(text: Text) -> Self {
+        text.0
     }
 }
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        fmt::Display::fmt(&self.0, f)
     }
 }
 

@@ -9,7 +9,7 @@ use torus_statement::{Hash, Point, Sizes};
 
 use crate::address::{Address, Text, printable};
 use crate::listing::Listing;
-use crate::registry::Reach;
+use crate::registry::{Reach, Word};
 
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::indexing_slicing)]
 mod bindings {
@@ -41,14 +41,6 @@ pub(crate) struct Details {
     pub(crate) position: u8,
     pub(crate) identity: Point,
     pub(crate) reach: Reach,
-}
-
-/// What a member says that the log decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Word {
-    Ready { proposal: u64, config: Hash },
-    Abort { proposal: u64 },
-    Refresh { config: Hash },
 }
 
 impl<T> Question<T> {

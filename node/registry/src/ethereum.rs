@@ -11,13 +11,13 @@ use torus_statement::{Hash, Index, Sizes, keccak256};
 
 use crate::account::Account;
 use crate::address::Address;
-use crate::contract::{self, Question, Word};
+use crate::contract::{self, Question};
 use crate::http::Connector;
 use crate::journal::Journal;
 use crate::listing::{Listing, Place};
 use crate::quorum::{Fault, Quorum, Returned, pinned, plain};
 use crate::registry::{
-    Block, Current, Draft, Member, Next, Proposed, ReadAt, Registry, RegistryError, Said, Seat, Set, View,
+    Block, Current, Draft, Member, Next, Proposed, ReadAt, Registry, RegistryError, Said, Seat, Set, View, Word,
 };
 use crate::rpc::{Patience, Rpc, bytes_in, short_in};
 use crate::section::Section;
@@ -72,10 +72,19 @@ impl Ethereum {
         if found != contract::CODE_HASH {
             return Err(RegistryError::Code { address: contract, found, wanted: contract::CODE_HASH.to_owned() });
         }
-        let sender = purse.map(|Purse { account, journal, policy }| {
-            Sender::new(Arc::clone(&quorum), chain, account, journal, policy)
-        });
-        Ok(Self { quorum, contract, chain, sender, newest: Mutex::new(0) })
+        let opened = Self { quorum, contract, chain, sender: None, newest: Mutex::new(0) };
+        Ok(match purse {
+            Some(purse) => opened.with_purse(purse),
+            None => opened,
+        })
+    }
+
+    /// The same, with an account to send by.
+    #[must_use]
+    pub fn with_purse(self, purse: Purse) -> Self {
+        let Purse { account, journal, policy } = purse;
+        let sender = Sender::new(Arc::clone(&self.quorum), self.chain, account, journal, policy);
+        Self { sender: Some(sender), ..self }
     }
 
     /// What endpoints did wrong in the last ten minutes.
@@ -210,6 +219,20 @@ impl Registry for Ethereum {
         }
         let next = self.next(&at, open_epoch).await?;
         Ok(View { at: ReadAt::Block(at), current, open_epoch, next })
+    }
+
+    async fn words(&self) -> Result<Vec<(Index, Word)>, RegistryError> {
+        let at = self.pin().await?;
+        let current = self.ask(&at, contract::current_epoch()).await?;
+        let open = self.ask(&at, contract::open_epoch()).await?;
+        let deciding = if current == 0 { open } else { current };
+        let Some(sizes) = self.sizes(&at, deciding).await? else { return Ok(Vec::new()) };
+        let mut words = Vec::new();
+        for (index, account) in sizes.members().zip(self.ask(&at, contract::seats(deciding, sizes)).await?) {
+            let Some(account) = account else { continue };
+            words.extend(self.ask(&at, contract::signal(open, account)).await?.map(|word| (index, word)));
+        }
+        Ok(words)
     }
 
     fn place(&self) -> Option<Place> {

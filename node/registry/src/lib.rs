@@ -15,7 +15,7 @@
 //! # -> Result<(), Box<dyn std::error::Error>> {
 //! // Before the lockdown. The ports are dialled, so Landlock must be told of them.
 //! let source = Source::parse(&network["registry"])?;
-//! let Source::Contract(section) = &source else { todo!("FileRegistry::open(&path)") };
+//! let Source::Contract(section) = &source else { return Err("a file: FileRegistry::open".into()) };
 //! let ports: Vec<u16> = section.ports();
 //! let account = Account::load("/etc/torus/account.key".as_ref())?;
 //! let journal = FileJournal::open("/var/lib/torus/account.journal".as_ref())?;
@@ -35,7 +35,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! - `Own` comes from the vault's certificate, the account's file and the node's own endpoints. `SignListing` asks the vault.
+//! - `Own` comes from the vault's certificate, the account's file and the node's own endpoints. `SignListing` asks the
+//!   vault, for `Listing::statement`.
 //! - An error of `register` that is a `Disagreement` ends the node with its text. An error of `view` while the node serves
 //!   does not: what was read before stays in force, and is asked for again.
 //! - `signal_*` return when the word is final, which takes a quarter of an hour on Ethereum: give each a task of its own. They
@@ -76,7 +77,7 @@ pub use quorum::{BadQuorum, Depth, Fault, MAX_ENDPOINTS, Quorum, QuorumError};
 pub use registration::{Decision, Disagreement, Own, RegistrationError, SignListing, decide, register};
 pub use registry::{
     BadSet, Block, Current, Draft, Member, Next, Proposed, Reach, ReadAt, Registry, RegistryError, Said, Seat, Set,
-    View,
+    View, Word,
 };
 pub use rpc::{Patience, Rpc, RpcError};
 pub use section::{BadSection, Section, Source};

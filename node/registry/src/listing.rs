@@ -1,15 +1,9 @@
-//! What a member lists, and the hash of it that its vault's identity key signs (EIP-712, `../contracts/README.md`).
+//! What a member lists. What its vault's identity key signs of it is defined in `torus_statement::listing`.
 
-use torus_statement::{Hash, Point, keccak256};
+use torus_statement::{Hash, Point};
 
 use crate::address::Address;
 use crate::registry::Reach;
-
-const DOMAIN_TYPE: &[u8] = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)";
-const LISTING_TYPE: &[u8] = b"Listing(uint256 epoch,address account,string declaredIp,uint256 pubKx,uint256 pubKy,\
-string tmP2PListenAddress,string p2pListenAddress)";
-const NAME: &[u8] = b"Torus NodeList";
-const VERSION: &[u8] = b"1";
 
 /// Where listings go: the chain, the contract on it, and this member's account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,61 +30,29 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// What the vault is asked to sign.
+    pub fn statement(&self) -> torus_statement::Listing {
+        torus_statement::Listing {
+            chain: self.place.chain,
+            contract: self.place.contract.into(),
+            epoch: self.epoch,
+            account: self.place.account.into(),
+            declared_ip: self.reach.http.clone().into(),
+            bft: self.reach.bft.clone().into(),
+            p2p: self.reach.p2p.clone().into(),
+        }
+    }
+
     /// What the identity key signs.
     pub fn digest(&self) -> Hash {
-        let domain = words(&[
-            keccak256(DOMAIN_TYPE),
-            keccak256(NAME),
-            keccak256(VERSION),
-            number(self.place.chain),
-            address(&self.place.contract),
-        ]);
-        let xy = self.identity.to_xy();
-        let (x, y) = xy.split_at(32);
-        let listing = words(&[
-            keccak256(LISTING_TYPE),
-            number(self.epoch),
-            address(&self.place.account),
-            keccak256(self.reach.http.as_str().as_bytes()),
-            word(x),
-            word(y),
-            keccak256(self.reach.bft.as_str().as_bytes()),
-            keccak256(self.reach.p2p.as_str().as_bytes()),
-        ]);
-        let mut preimage = vec![0x19, 0x01];
-        preimage.extend_from_slice(&keccak256(&domain));
-        preimage.extend_from_slice(&keccak256(&listing));
-        keccak256(&preimage)
+        self.statement().digest(&self.identity)
     }
 
     /// Whether `proof` is r, s, v by the identity key over the digest, in the one form that the contract takes.
+    #[must_use]
     pub fn is_proved_by(&self, proof: &[u8; 65]) -> bool {
-        let Some((v, rs)) = proof.split_last() else { return false };
-        let signature = <&[u8; 64]>::try_from(rs).ok().and_then(torus_statement::Signature::from_bytes);
-        let recovered = signature.and_then(|signature| signature.with_recovery(&self.identity, &self.digest()));
-        matches!(v, 27 | 28) && recovered.is_some_and(|recovered| recovered == *proof)
+        self.statement().verifies(&self.identity, proof)
     }
-}
-
-fn words(words: &[Hash]) -> Vec<u8> {
-    words.concat()
-}
-
-fn number(value: u64) -> Hash {
-    word(&value.to_be_bytes())
-}
-
-fn address(address: &Address) -> Hash {
-    word(address.bytes())
-}
-
-/// 32 bytes, filled with zeros on the left.
-fn word(bytes: &[u8]) -> Hash {
-    let mut out = [0; 32];
-    for (to, from) in out.iter_mut().rev().zip(bytes.iter().rev()) {
-        *to = *from;
-    }
-    out
 }
 
 #[cfg(test)]

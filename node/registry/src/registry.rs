@@ -17,6 +17,12 @@ pub trait Registry: Send + Sync {
     /// Current and next set as one final state has them. A later view is never of an earlier state.
     async fn view(&self) -> Result<View, RegistryError>;
 
+    /// What members of the deciding set have said of the epoch that may come next, by index: the current set, or before there
+    /// is one the proposed set. Nobody says a word in a file.
+    async fn words(&self) -> Result<Vec<(Index, Word)>, RegistryError> {
+        Ok(Vec::new())
+    }
+
     /// Where listings go, and under which account this member is known; `None` if it has none here.
     fn place(&self) -> Option<Place>;
 
@@ -32,6 +38,28 @@ pub trait Registry: Send + Sync {
 
     /// Says that the log has gone on with the same members to this epoch. Returns when that is final.
     async fn signal_refresh(&self, epoch: u64, config: Hash) -> Result<Said, RegistryError>;
+}
+
+/// What a member says that the log has decided of an epoch. It has one word: a later one takes the place of an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The log's last block of the epoch before names the config with this hash.
+    Ready {
+        /// The proposal that is taken.
+        proposal: u64,
+        /// The hash of the whole config.
+        config: Hash,
+    },
+    /// The log has given a proposal up.
+    Abort {
+        /// The proposal.
+        proposal: u64,
+    },
+    /// The log has gone on with the same members.
+    Refresh {
+        /// The hash of the whole config.
+        config: Hash,
+    },
 }
 
 /// What became of a word.
@@ -200,7 +228,7 @@ pub enum RegistryError {
     /// No contract, or another one, is at the address.
     #[error(
         "at {address} is not this build's node list (code {found}, wanted {wanted}): check the address in network.json, \
-         and that node and contract are of one release"
+         that node and contract are of one release, and that its deployment is final"
     )]
     Code {
         /// The contract's address.

@@ -184,10 +184,31 @@ pub(crate) fn short_in(value: &Value) -> Result<u64, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Any JSON, with the members and texts that answers have.
+    pub(crate) fn json_of_any_shape() -> impl Strategy<Value = Value> {
+        let names = "(number|hash|timestamp|status|blockNumber|blockHash|transactionHash|data|code|message|[a-z]{0,3})";
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "(0x)?[0-9a-f]{0,70}".prop_map(Value::from),
+            "\\PC{0,12}".prop_map(Value::from),
+            any::<[u8; 32]>().prop_map(|bytes| format!("0x{}", hex::encode(bytes)).into()),
+        ];
+        leaf.prop_recursive(3, 24, 6, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::vec((names, inner), 0..8)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
 
     fn refused(body: &str) -> String {
         answer(body.as_bytes(), 7).unwrap_err().to_string()
@@ -259,11 +280,15 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_json_in_an_answers_place_is_read_or_refused(text in "\\PC{0,80}", id in any::<u64>()) {
-            let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{text}}}"#);
-            if let Ok(value) = answer(body.as_bytes(), id) {
-                let _ = (number_in(&value), bytes_in(&value, 32), hash_in(&value), short_in(&value));
+        fn json_of_any_shape_is_an_answer_or_refused(mut value in json_of_any_shape(), id in any::<u64>(), framed: bool) {
+            if framed && let Some(members) = value.as_object_mut() {
+                members.insert("jsonrpc".to_owned(), "2.0".into());
+                members.insert("id".to_owned(), id.into());
+                let error = members.clone();
+                members.insert("error".to_owned(), Value::Object(error));
             }
+            let _ = answer(value.to_string().as_bytes(), id);
+            let _ = (number_in(&value), short_in(&value), hash_in(&value), bytes_in(&value, 32));
         }
     }
 }

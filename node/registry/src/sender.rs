@@ -172,7 +172,8 @@ impl Sender {
         if now.base > cap {
             return Err(SendError::TooDear { base: now.base, cap });
         }
-        let nonce = self.count("pending").await?;
+        // Nothing of this account is under way, so no transaction may wait before this one.
+        let nonce = self.count("latest").await?;
         let (chain, account) = (self.chain, self.account());
         let mut underway = Underway { chain, account, to, data: data.to_vec(), nonce, gas, attempts: Vec::new() };
         self.sign(&mut underway, now.fees.within(cap))?;
@@ -396,5 +397,50 @@ impl Gas {
             }
             _ => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rpc::tests::json_of_any_shape;
+
+    fn written(status: &str) -> Value {
+        let hash = |byte: &str| format!("0x{}", byte.repeat(32));
+        json!({"transactionHash": hash("11"), "status": status, "blockNumber": "0x7", "blockHash": hash("22")})
+    }
+
+    #[test]
+    fn a_receipt_is_of_this_transaction_and_worked_or_did_not() {
+        let found = |worked| Some(Found { worked, number: 7, block: [0x22; 32] });
+        assert!(receipt(&written("0x1"), &[0x11; 32]) == Ok(found(true)));
+        assert!(receipt(&written("0x0"), &[0x11; 32]) == Ok(found(false)));
+        assert!(receipt(&Value::Null, &[0x11; 32]) == Ok(None));
+        assert!(receipt(&written("0x2"), &[0x11; 32]).is_err() && receipt(&written("0x1"), &[0x12; 32]).is_err());
+    }
+
+    #[test]
+    fn gas_is_what_a_quorum_reaches_and_a_refusal_what_a_quorum_says() {
+        let needs = |gas: u64| Ok(Returned::Bytes(gas.to_be_bytes().to_vec()));
+        let refuses = || Ok(Returned::Reverted(Vec::new()));
+        let of = |values: [Result<Returned, String>; 3]| {
+            let said: Vec<_> = values.into_iter().map(|value| Some(Said::of(value))).collect();
+            Gas::of(&said, 2)
+        };
+        assert!(matches!(of([needs(u64::MAX), needs(7), needs(5)]), Some(Gas::Needs(7))));
+        assert!(matches!(of([needs(7), needs(5), refuses()]), Some(Gas::Needs(5))));
+        assert!(matches!(of([needs(7), refuses(), refuses()]), Some(Gas::Refused(_))));
+        assert!(of([needs(7), refuses(), Err("late".to_owned())]).is_none());
+        let short = || Ok(Returned::Bytes(vec![1]));
+        assert!(of([short(), short(), short()]).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn json_of_any_shape_is_a_receipt_or_refused(value in json_of_any_shape(), hash in any::<[u8; 32]>()) {
+            let _ = receipt(&value, &hash);
+        }
     }
 }

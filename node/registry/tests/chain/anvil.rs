@@ -69,7 +69,14 @@ impl Anvil {
             let port = first + place;
             let child = Command::new(binary())
                 .args(["--silent", "--hardfork", "cancun", "--slots-in-an-epoch", "1"])
-                .args(["--port", &port.to_string(), "--chain-id", &CHAIN.to_string(), "--timestamp", &began.to_string()])
+                .args([
+                    "--port",
+                    &port.to_string(),
+                    "--chain-id",
+                    &CHAIN.to_string(),
+                    "--timestamp",
+                    &began.to_string(),
+                ])
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
@@ -179,7 +186,9 @@ impl Anvil {
         let of = |kind: &str| {
             let all = pool[kind].as_object().cloned().unwrap_or_default();
             let mut own = all.into_iter().filter(|(who, _)| who.parse::<Address>() == Ok(account));
-            own.next().map(|(_, own)| own.as_object().unwrap().values().cloned().collect::<Vec<_>>()).unwrap_or_default()
+            own.next()
+                .map(|(_, own)| own.as_object().unwrap().values().cloned().collect::<Vec<_>>())
+                .unwrap_or_default()
         };
         [of("pending"), of("queued")].concat()
     }

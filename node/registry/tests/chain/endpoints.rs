@@ -137,7 +137,9 @@ async fn without_a_majority_nothing_is_believed_and_the_error_says_who_said_what
     two.does(|method, _| if method == "eth_call" { Act::Refuse("out of order") } else { Act::Honest });
     let text = registry.view().await.unwrap_err().to_string();
     assert!(text.contains("no 2 of 3 endpoints agree on currentEpoch at block "), "{text}");
-    for (port, says) in [(one.port, "says \"0x"), (two.port, "gives no answer: it refuses: out of order"), (chain.port, "says \"0x")] {
+    for (port, says) in
+        [(one.port, "says \"0x"), (two.port, "gives no answer: it refuses: out of order"), (chain.port, "says \"0x")]
+    {
         assert!(text.contains(&format!("127.0.0.1:{port} {says}")), "{text}");
     }
     // With none left but the chain itself, too.
@@ -186,7 +188,7 @@ async fn a_connection_that_the_endpoint_closed_is_made_again() {
     let proxy = Proxy::before(&chain).await;
     let count = std::sync::atomic::AtomicU32::new(0);
     proxy.does(move |_, _| {
-        let often = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 2 == 0;
+        let often = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed).is_multiple_of(2);
         if often { Act::HangUp } else { Act::Honest }
     });
     let purse = five[0].purse(&Kept::default());
@@ -245,7 +247,8 @@ async fn an_https_endpoint_is_known_by_its_authorities_and_its_name_by_the_resol
         Section::parse(&json!({"rpc": rpc, "address": chain.contract.to_string()})).unwrap()
     };
     let named = || Connector::new(Arc::new(Local));
-    let open = async |section: Section, connector: Connector| Ethereum::open(&section, &connector, patience(), None).await;
+    let open =
+        async |section: Section, connector: Connector| Ethereum::open(&section, &connector, patience(), None).await;
 
     let trusting = named().with_authorities(CERTIFICATE).unwrap();
     assert!(open(part("localhost"), trusting.clone()).await.is_ok());

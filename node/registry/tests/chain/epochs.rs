@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use torus_registry::{
-    Decision, Disagreement, Next, RegistrationError, Registry, RegistryError, Said, Scheme, Seat, SendError, decide,
-    node_details, register,
+    Decision, Disagreement, Next, RegistrationError, Registry, RegistryError, Said, Scheme, Seat, SendError, Word,
+    decide, node_details, register,
 };
 use torus_statement::Index;
 
@@ -53,6 +53,9 @@ async fn five_members_list_themselves_and_found_their_network() {
         assert_eq!(registry.signal_ready(1, 1, CONFIG).await.unwrap(), Said::Now);
     }
     assert_eq!(registries[0].signal_ready(1, 1, CONFIG).await.unwrap(), Said::Before);
+    let ready = Word::Ready { proposal: 1, config: CONFIG };
+    let words: Vec<_> = (1..=3).map(|index| (Index::new(index).unwrap(), ready)).collect();
+    assert_eq!(outside.words().await.unwrap(), words);
     assert!(outside.view().await.unwrap().current.is_none());
     assert_eq!(registries[3].signal_ready(1, 1, CONFIG).await.unwrap(), Said::Now);
     drop(clock);
@@ -86,9 +89,16 @@ async fn members_give_a_proposal_up_and_refresh_without_one() {
     }
     chain.propose(2, COMMITTEE).await;
     chain.mine(3).await;
+    // Two change their mind: a later word takes the place of an earlier one.
+    for registry in &registries[..2] {
+        assert_eq!(registry.signal_ready(2, 2, CONFIG).await.unwrap(), Said::Now);
+    }
     for registry in &registries[..4] {
         assert_eq!(registry.signal_abort(2, 2).await.unwrap(), Said::Now);
     }
+    let words = registries[4].words().await.unwrap();
+    assert_eq!(words.len(), 4);
+    assert!(words.iter().all(|(_, word)| *word == Word::Abort { proposal: 2 }), "{words:?}");
     let view = registries[4].view().await.unwrap();
     let Next::Draft(draft) = &view.next else { panic!("{:?}", view.next) };
     assert!(draft.is_complete());

@@ -9,7 +9,7 @@ use torus_registry::{
 use torus_statement::Index;
 
 use crate::anvil::{Anvil, begin};
-use crate::network::{CONFIG, COMMITTEE, SIZES, listed, seats};
+use crate::network::{COMMITTEE, CONFIG, SIZES, listed, seats};
 use crate::people::{Kept, Person, accounts, open, open_with, people, section, try_open};
 use crate::proxy::{Act, Proxy};
 
@@ -284,9 +284,6 @@ async fn a_nonce_that_another_wallet_used_is_told() {
     chain.ask("anvil_setNonce", json!([account.to_string(), "0x1"])).await;
     let _clock = chain.clock(Duration::from_millis(40));
     let error = work.await.unwrap_err();
-    assert!(
-        matches!(error, RegistrationError::Registry(RegistryError::Send(SendError::NonceTaken(_, 0)))),
-        "{error}"
-    );
+    assert!(matches!(error, RegistrationError::Registry(RegistryError::Send(SendError::NonceTaken(_, 0)))), "{error}");
     assert_eq!(journal.record(), None);
 }
