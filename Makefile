@@ -16,7 +16,7 @@ NETWORK := $(if $(MEMBERS),--members $(MEMBERS)) $(if $(PORT),--port $(PORT)) $(
 # Always the whole workspace: one set of features, so that no crate is built twice.
 ALL := --release --workspace --all-targets --locked
 
-.PHONY: help deps deps-test deps-fuzz build demo devnet stop-member start-member status test test-long fuzz e2e js contracts lint probe bench deny
+.PHONY: help deps deps-test deps-fuzz anvil build demo devnet stop-member start-member status test test-long fuzz e2e js contracts lint probe bench deny
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,7 +33,7 @@ deps-fuzz:
 build: ## Build the daemons, the client and the launcher
 	$(CARGO) build --release --workspace --bins --locked
 
-demo: deps build ## Start five members and log users in while one dies and all restart
+demo: deps build anvil ## Start five members and log users in while one dies and all restart
 	$(BIN)/torus-devnet demo $(NETWORK)
 
 devnet: deps build ## Run a network until Ctrl-C (MEMBERS=5|9 KEYS=… PORT=… FRESH=1)
@@ -59,6 +59,10 @@ probe: ## The vault's inner crates link without std and without an operating sys
 js: deps-test ## The npm clients, exactly as their lock pins them
 	cd tests/js && { test node_modules/.package-lock.json -nt package-lock.json || npm ci --ignore-scripts --no-audit --no-fund; }
 
+anvil: ## A chain for the demo and the devnet, where npm is there
+	@if command -v npm >/dev/null; then cd node/contracts/tests && { test node_modules/.package-lock.json -nt package-lock.json || npm ci --ignore-scripts --no-audit --no-fund; }; \
+	else echo "npm is not here: the node list will be a file instead of a contract on a chain of its own"; fi
+
 contracts: deps-test ## The node list on a chain of its own, and the npm clients that read it
 	cd node/contracts/tests && { test node_modules/.package-lock.json -nt package-lock.json || npm ci --ignore-scripts --no-audit --no-fund; }
 	cd node/contracts/tests && npm test --silent
@@ -74,7 +78,7 @@ test-long: deps deps-test deps-fuzz js contracts ## All tests, kill matrices, ni
 fuzz: deps deps-fuzz ## Coverage-guided fuzzing of every decoder (TARGET=ipc SECONDS=600; INPUT=file to reproduce)
 	tests/fuzz/run $(or $(SECONDS),90) $(if $(INPUT),--input $(INPUT)) $(TARGET)
 
-e2e: deps deps-test js ## The end-to-end tests alone
+e2e: deps deps-test js anvil ## The end-to-end tests alone
 	$(CARGO) build $(ALL)
 	$(CARGO) test --release --workspace --locked --test e2e
 

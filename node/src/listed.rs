@@ -16,8 +16,7 @@ use torus_registry::{
     Text, View, decide, register,
 };
 use torus_statement::config::Endpoint;
-use torus_statement::text::ListedText;
-use torus_statement::{EpochConfig, Index, listing};
+use torus_statement::{EpochConfig, Index};
 
 use crate::names::Names;
 use crate::vault_link::VaultLink;
@@ -25,8 +24,11 @@ pub use standing::Standing;
 
 /// How long a start waits for the list, before the node serves without having seen it.
 const FIRST: Duration = Duration::from_secs(20);
-/// How often the list is read, and asked for again while it cannot be.
+/// How often the list is read; and while a set is in the making, or it cannot be read.
 const POLL: Duration = Duration::from_secs(60);
+const BUSY: Duration = Duration::from_secs(5);
+/// How often the chain is looked at for what was sent.
+const SENT: Duration = Duration::from_secs(4);
 /// Most bytes of the file that names the list, and of the authorities'.
 const MOST: u64 = 4 << 20;
 
@@ -88,7 +90,7 @@ impl Plan {
             let account = Account::load(path).map_err(|error| BadList(error.to_string()))?;
             let journal = data.join("account.journal");
             let journal = FileJournal::open(&journal).map_err(|error| bad(&journal, &error))?;
-            Ok(Purse { account, journal: Box::new(journal), policy: Policy::default() })
+            Ok(Purse { account, journal: Box::new(journal), policy: Policy { poll: SENT, ..Policy::default() } })
         });
         let contract = (section, connector, purse.transpose()?);
         Ok(Self { source: Planned::Contract(Box::new(contract)), anew: *anew })
@@ -180,10 +182,11 @@ impl Keeper {
                 Ok(()) => self.act().await,
                 failed => failed,
             };
+            let quiet = outcome.is_ok() && self.standing.is_settled();
             if let Err(Failed::Operator(why) | Failed::Passing(why)) = outcome {
                 self.standing.failed(&why);
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(if quiet { POLL } else { BUSY }).await;
         }
     }
 
@@ -297,21 +300,8 @@ struct AskVault(VaultLink);
 
 #[async_trait]
 impl SignListing for AskVault {
-    async fn sign(&self, wanted: &Listing) -> Result<[u8; 65], String> {
-        let text = |text: &Text| {
-            ListedText::new(text.as_str()).ok_or_else(|| format!("{text} is no text that the contract takes"))
-        };
-        let address = |address: Address| listing::Address(*address.bytes());
-        let listing = listing::Listing {
-            chain: wanted.place.chain,
-            contract: address(wanted.place.contract),
-            epoch: wanted.epoch,
-            account: address(wanted.place.account),
-            declared_ip: text(&wanted.reach.http)?,
-            bft: text(&wanted.reach.bft)?,
-            p2p: text(&wanted.reach.p2p)?,
-        };
-        match self.0.ask(Request::List(Box::new(listing))).await {
+    async fn sign(&self, listing: &Listing) -> Result<[u8; 65], String> {
+        match self.0.ask(Request::List(Box::new(listing.statement()))).await {
             Ok(Response::Listed(signature)) => Ok(signature),
             Ok(Response::Denied(deny)) => Err(deny.to_string()),
             Ok(_) => Err("it answered something else".to_owned()),

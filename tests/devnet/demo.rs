@@ -38,6 +38,13 @@ pub async fn run(fleet: Arc<Fleet>, binaries: &Binaries) -> Result<()> {
     let took = until(Goal::Filled, "starting the network", &shape, &layout, &all, patience(&shape)).await?;
     table.add(&format!("{} members start, the buffer of keys fills", shape.n), took, "");
 
+    if let Some(chain) = fleet.chain() {
+        println!("members list themselves in the contract, and put their epoch in force there");
+        let started = Instant::now();
+        chain.begin().await?;
+        table.add("the contract lists all members, epoch 1 in force", started.elapsed(), "");
+    }
+
     let alice = login(&fleet, binaries, "alice logs in, a new user", "alice").await?;
     if !alice.new {
         return Err(failed(&fleet, "alice logs in, a new user", "she was not new".to_owned()));

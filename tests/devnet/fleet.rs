@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ceremony::{Binaries, Founded, give_away, node_program, vault_program};
+use crate::chain::{Chain, List};
 use crate::issuer::Issuer;
 use crate::network_file::NetworkBoard;
 use crate::plan::Layout;
@@ -20,6 +21,7 @@ pub struct Fleet {
     layout: Layout,
     board: Arc<NetworkBoard>,
     members: Vec<Pair>,
+    list: Option<List>,
 }
 
 struct Pair {
@@ -35,6 +37,7 @@ impl Fleet {
         founded: &Founded,
         issuer: &Issuer,
         limits: Option<&str>,
+        list: Option<List>,
     ) -> Result<Self> {
         let board = Arc::new(NetworkBoard::new(layout, founded, issuer));
         let mut members = Vec::new();
@@ -44,11 +47,25 @@ impl Fleet {
             let files = layout.member(member);
             vault.listener = Some(listen(files.socket())?);
             give_away(&files)?;
-            let node = node_program(binaries, layout, founded, member);
+            let mut node = node_program(binaries, layout, founded, member);
+            if let Some(list) = &list {
+                node.args.extend(args!["--registry", layout.registry()]);
+                if let List::Chain(_) = list {
+                    node.args.extend(args!["--account-key", files.account()]);
+                }
+            }
             let daemon = |role, program| Daemon::new(member, role, program, binaries.launcher(), Arc::clone(&board));
             members.push(Pair { vault: daemon(Role::Vault, vault), node: daemon(Role::Node, node) });
         }
-        Ok(Self { founded: founded.clone(), layout: layout.clone(), board, members })
+        Ok(Self { founded: founded.clone(), layout: layout.clone(), board, members, list })
+    }
+
+    /// The chain that the node list is on, if it is on one.
+    pub fn chain(&self) -> Option<&Chain> {
+        match &self.list {
+            Some(List::Chain(chain)) => Some(chain),
+            _ => None,
+        }
     }
 
     /// What the network is.

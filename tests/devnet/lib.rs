@@ -8,6 +8,7 @@ macro_rules! args {
 
 pub mod bench;
 pub mod ceremony;
+pub mod chain;
 pub mod control;
 pub mod demo;
 pub mod fleet;

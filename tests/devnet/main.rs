@@ -112,6 +112,9 @@ struct Network {
     /// Members' endpoints are names, member1.torus.test and so on, which this name server knows (by TCP).
     #[arg(long, value_name = "IP:PORT")]
     resolver: Option<SocketAddr>,
+    /// The network has a node list: on a chain of its own where anvil is installed, else as a file. (The demo always has.)
+    #[arg(long)]
+    node_list: bool,
 }
 
 #[derive(Args)]
@@ -146,7 +149,10 @@ fn obey(command: Command) -> Result<ExitCode> {
     };
     match command {
         Command::Run { network, dir, fresh } => run(&network.wish(dir, fresh)),
-        Command::Demo { network, dir } => to_the_end(with_network(&network.wish(dir, true), &beside()?, demo::run)?),
+        Command::Demo { network, dir } => {
+            let wish = Wish { node_list: true, ..network.wish(dir, true) };
+            to_the_end(with_network(&wish, &beside()?, demo::run)?)
+        }
         Command::Bench { network, dir } => {
             let wish = Wish { limits: Some(bench::LIMITS), ..network.wish(dir, true) };
             to_the_end(with_network(&wish, &beside()?, bench::run)?)
@@ -185,6 +191,12 @@ fn run(wish: &Wish) -> Result<ExitCode> {
             // It goes on running: a member that is late may still come, and the logs are there to be read.
             Err(trouble) => eprintln!("torus-devnet: {trouble}"),
         }
+        if let Some(chain) = fleet.chain() {
+            match chain.begin().await {
+                Ok(()) => println!("the contract lists all members, epoch 1 is in force"),
+                Err(trouble) => eprintln!("torus-devnet: {trouble}"),
+            }
+        }
         std::future::pending::<Result<()>>().await
     })?;
     println!("stopped");
@@ -194,7 +206,7 @@ fn run(wish: &Wish) -> Result<ExitCode> {
 impl Network {
     fn wish(self, dir: PathBuf, fresh: bool) -> Wish {
         let (members, port, keys, resolver) = (self.members, self.port, self.keys, self.resolver);
-        Wish { dir, members, port, keys, resolver, fresh, limits: None }
+        Wish { dir, members, port, keys, resolver, fresh, limits: None, node_list: self.node_list }
     }
 }
 

@@ -81,11 +81,17 @@ impl NetworkBoard {
                 "logs": {"vault": files.log(Role::Vault), "node": files.log(Role::Node)},
             })
         });
-        json!({
+        let registry = std::fs::read(self.layout.registry()).ok();
+        let registry: Option<Value> = registry.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let mut file = json!({
             "network": shape.network, "epoch": 1, "n": shape.n, "k": k, "t": t,
             "members": members.collect::<Vec<_>>(), "verifiers": self.verifiers, "mint": self.mint,
             "genesis": self.founded.genesis,
-        })
+        });
+        if let (Some(file), Some(Value::Object(registry))) = (file.as_object_mut(), registry) {
+            file.extend(registry);
+        }
+        file
     }
 
     fn pids(&self) -> std::sync::MutexGuard<'_, Vec<Pids>> {

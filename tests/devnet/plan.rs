@@ -73,6 +73,11 @@ impl Shape {
         Self { resolver, ..self }
     }
 
+    /// The port of the chain, if there is one.
+    pub fn chain_port(&self) -> u16 {
+        self.port + 1
+    }
+
     /// A member's host, as its endpoints for other members have it.
     pub fn host(&self, member: u8) -> String {
         match self.resolver {
@@ -142,6 +147,16 @@ impl Layout {
         self.homes.join("network.torus")
     }
 
+    /// Where nodes read which node list is theirs.
+    pub fn registry(&self) -> PathBuf {
+        self.homes.join("registry.json")
+    }
+
+    /// The node list, where it is a file.
+    pub fn node_list(&self) -> PathBuf {
+        self.homes.join("node-list.json")
+    }
+
     /// The verifiers that genesis starts with.
     pub fn verifiers(&self) -> PathBuf {
         self.root.join("verifiers.json")
@@ -205,6 +220,7 @@ impl Layout {
         let ours = |name: &str| {
             ["devnet.json", "devnet.lock", "network.torus", "verifiers.json", "network.json", "issuer", "sockets"]
                 .contains(&name)
+                || ["registry.json", "node-list.json", "chain.json", "chain.log", "chain.pid"].contains(&name)
                 || name.starts_with("member-")
                 || name.ends_with(".new")
         };
@@ -288,6 +304,11 @@ impl MemberLayout {
     /// The node's data.
     pub fn node(&self) -> PathBuf {
         self.root.join("node")
+    }
+
+    /// The key of the operator's Ethereum account.
+    pub fn account(&self) -> PathBuf {
+        self.node().join("account.key")
     }
 
     /// What the vault's ceremony publishes of the member.

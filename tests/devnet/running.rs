@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::ceremony::{Binaries, found};
+use crate::chain;
 use crate::control;
 use crate::fleet::Fleet;
 use crate::issuer::Issuer;
@@ -37,6 +38,8 @@ pub struct Wish {
     pub fresh: bool,
     /// Limits of the vaults, where they are not the default ones.
     pub limits: Option<&'static str>,
+    /// Whether it has a node list: on a chain where anvil is installed, else as a file.
+    pub node_list: bool,
 }
 
 impl Wish {
@@ -83,7 +86,12 @@ pub fn with_network<T>(
         Arc::clone(&issuer).serve(shape.port).await?;
         println!("{}", users::notice());
         let founded = found(&binaries, &layout, &shape, &issuer, &|what| println!("{what}"))?;
-        let fleet = Arc::new(Fleet::new(&binaries, &layout, &founded, &issuer, wish.limits)?);
+        let list = match wish.node_list {
+            true => Some(chain::open(&binaries, &layout, &founded, chain::anvil()).await?),
+            false => None,
+        };
+        list.iter().for_each(|list| println!("{}", list.notice()));
+        let fleet = Arc::new(Fleet::new(&binaries, &layout, &founded, &issuer, wish.limits, list)?);
         control::serve(&layout, Arc::clone(&fleet))?;
 
         let ended = tokio::select! {
@@ -123,7 +131,7 @@ impl Stop {
 
 fn ports_are_free(shape: &Shape) -> Result<()> {
     let members = shape.members().map(|member| shape.ports(member));
-    let ports = members.flat_map(|p| [p.api, p.admin, p.p2p, p.bft]).chain([shape.port]);
+    let ports = members.flat_map(|p| [p.api, p.admin, p.p2p, p.bft]).chain([shape.port, shape.chain_port()]);
     for port in ports {
         if let Err(e) = std::net::TcpListener::bind(("127.0.0.1", port)) {
             return Err(Trouble::Refused(format!("port {port} can't be had ({e}): choose another with PORT=")));

@@ -12,6 +12,7 @@ mod dns;
 mod faults;
 mod harness;
 mod js;
+mod listed;
 mod logins;
 mod long;
 mod names;
@@ -29,7 +30,8 @@ use harness::{Group, World, checks};
 
 impl World for Devnet {
     fn start(name: &str, members: u8, port: u16, keys: Option<u32>) -> Self {
-        Self::start_with(name, members, port, keys, names::arguments(name, port))
+        let more = [names::arguments(name, port), listed::arguments(name)].concat();
+        Self::start_with(name, members, port, keys, more)
     }
 
     fn make_whole(&mut self) {
@@ -115,6 +117,19 @@ fn groups() -> Vec<Group<Devnet>> {
                 names::a_member_whose_name_does_not_resolve_yet_takes_part,
                 names::a_member_is_found_by_its_name_and_again_where_its_name_leads_later,
                 names::no_name_was_asked_for_by_datagram_and_no_node_was_ended,
+            ],
+        },
+        Group {
+            name: listed::LISTED,
+            members: 5,
+            port: 500,
+            keys: Some(64),
+            long: false,
+            checks: checks![
+                listed::members_list_themselves_and_put_their_epoch_in_force,
+                listed::three_generations_of_the_npm_package_find_the_members,
+                listed::a_node_that_disagrees_with_the_list_does_not_serve_and_says_what_to_do,
+                listed::without_the_chain_members_serve_and_say_that_they_cannot_read_it,
             ],
         },
         Group {

@@ -31,7 +31,7 @@
 //!
 //! // While it serves, every few minutes and after each epoch's end.
 //! let view = registry.view().await?;
-//! let body = view.current.map(|current| node_details(&current.set, Scheme::Https));
+//! let decision = decide(&view, &own, false);
 //! # Ok(()) }
 //! ```
 //!
@@ -55,7 +55,6 @@ mod file;
 mod http;
 mod journal;
 mod listing;
-mod node_details;
 mod quorum;
 mod registration;
 mod registry;
@@ -72,7 +71,6 @@ pub use file::{FileRegistry, MAX_FILE, parse as parse_file};
 pub use http::{AddressesOnly, BadAuthorities, Connector, HttpError, MAX_ANSWER, Resolve};
 pub use journal::{FileJournal, Journal, MAX_KEPT};
 pub use listing::{Listing, Place};
-pub use node_details::{Scheme, node_details};
 pub use quorum::{BadQuorum, Depth, Fault, MAX_ENDPOINTS, Quorum, QuorumError};
 pub use registration::{Decision, Disagreement, Own, RegistrationError, SignListing, decide, register};
 pub use registry::{

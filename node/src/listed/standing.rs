@@ -25,6 +25,11 @@ impl Standing {
         json!({"list": state.seen, "fault": state.fault, "differs": state.astray})
     }
 
+    /// Whether no set is in the making, so that nothing is waited for.
+    pub(super) fn is_settled(&self) -> bool {
+        self.state().seen.as_ref().is_some_and(|seen| seen.get("next").is_none_or(Value::is_null))
+    }
+
     pub(super) fn failed(&self, why: &str) {
         let mut state = self.state();
         if state.fault.as_deref() != Some(why) {

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use torus_registry::{
-    Decision, Disagreement, Next, RegistrationError, Registry, RegistryError, Said, Scheme, Seat, SendError, Word,
-    decide, node_details, register,
+    Decision, Disagreement, Next, RegistrationError, Registry, RegistryError, Said, Seat, SendError, Word, decide,
+    register,
 };
 use torus_statement::Index;
 
@@ -64,8 +63,7 @@ async fn five_members_list_themselves_and_found_their_network() {
     let current = view.current.as_ref().unwrap();
     assert_eq!((current.set.epoch(), current.config, view.open_epoch), (1, CONFIG, 2));
     assert_eq!((current.set.sizes().n(), &view.next), (5, &Next::None));
-    let body: Value = serde_json::from_slice(&node_details(&current.set, Scheme::Http)).unwrap();
-    assert_eq!(body["nodeDetails"]["torusNodeEndpoints"][2], "http://127.0.0.1:17003/jrpc");
+    assert_eq!(current.set.members()[2].reach.http.as_str(), "127.0.0.1:17003");
     // Too late: its reason comes from the contract, and nothing is paid for.
     let made = chain.count(five[4].own.account).await;
     let Err(RegistryError::Send(SendError::Refused(reason))) = registries[4].signal_ready(1, 1, CONFIG).await else {
