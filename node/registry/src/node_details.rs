@@ -15,7 +15,7 @@ pub enum Scheme {
     Http,
 }
 
-/// The body for a set, JSON. A member whose `declaredIp` is no host[:port] is left out, since nobody could reach it; the
+/// The body for a set, JSON. A member whose `declaredIp` is no `host[:port]` is left out, since nobody could reach it; the
 /// others keep their indices.
 pub fn node_details(set: &Set, scheme: Scheme) -> Vec<u8> {
     let prefix = match scheme {
