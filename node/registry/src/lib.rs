@@ -5,7 +5,8 @@
 //! # How it is wired into a node
 //!
 //! Everything that opens a file comes before the lockdown; everything else works under it: outbound TCP only, no name asked
-//! for through the C library, no file opened.
+//! for through the C library, no file opened. Its calls are those that the node's filter has: TCP sockets with TCP_NODELAY,
+//! and `pread64`, `pwrite64`, `fdatasync` on the journal's and the list's file.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -41,6 +42,7 @@
 //!   does not: what was read before stays in force, and is asked for again.
 //! - `signal_*` return when the word is final, which takes a quarter of an hour on Ethereum: give each a task of its own. They
 //!   may be dropped: what is signed is in the journal, and the next word, or `resume`, finishes it.
+//! - Endpoints that lag together show an old state, and only the clock tells: compare `Block::time` with it for `doctor`.
 //! - `Ethereum::faults` is for `doctor` and metrics: who of the endpoints lies, lags or is gone.
 //! - A node may keep the journal in its own store: `Journal` has three calls.
 

@@ -245,13 +245,19 @@ impl Quorum {
                 *place = Some(Said { text, value: read(answer) });
             }
             if until.is_none() && enough(&said) {
-                until = Some(self.patience(&said));
+                if !self.is_worth_waiting(&said) {
+                    // They stay as they were judged: nobody waited for them.
+                    return said;
+                }
+                until = Some(Instant::now() + GRACE);
             }
         }
-        for (slot, _) in said.iter().enumerate().filter(|(_, said)| said.is_none()) {
-            self.blame(slot, "is slow or does not answer".to_owned());
+        for (slot, said) in said.iter().enumerate() {
+            if said.is_none() {
+                self.blame(slot, "is slow or does not answer".to_owned());
+            }
             if let Some(health) = self.health().get_mut(slot) {
-                health.late = Some(Instant::now());
+                health.late = said.is_none().then(Instant::now);
             }
         }
         said
@@ -274,13 +280,11 @@ impl Quorum {
         self.needed
     }
 
-    /// Until when those that are still silent are waited for.
-    fn patience<T>(&self, said: &[Option<Said<T>>]) -> Instant {
-        let now = Instant::now();
+    /// Whether one is silent that has not let the others wait just before.
+    fn is_worth_waiting<T>(&self, said: &[Option<Said<T>>]) -> bool {
         let health = self.health();
-        let silent = health.iter().zip(said).filter(|(_, said)| said.is_none());
-        let worth = silent.into_iter().any(|(health, _)| health.late.is_none_or(|when| when.elapsed() > COOL));
-        if worth { now + GRACE } else { now }
+        let mut silent = health.iter().zip(said).filter(|(_, said)| said.is_none());
+        silent.any(|(health, _)| health.late.is_none_or(|when| when.elapsed() > COOL))
     }
 
     fn blame(&self, slot: usize, what: String) {
@@ -397,6 +401,20 @@ mod tests {
         assert_eq!(most(&said(&[None, None])), None);
         assert_eq!(numbers(&said(&[Some(u64::MAX), Some(7), Some(6)]))[1], 7);
         assert_eq!(numbers(&said(&[Some(0), Some(7), Some(6)]))[1], 6);
+    }
+
+    #[test]
+    fn who_lets_others_wait_is_not_waited_for_again_for_a_while() {
+        let quorum = Quorum::new(vec![rpc(1), rpc(2), rpc(3)], 2, Depth::Finalized).unwrap();
+        let late = |slot: usize, when: Option<Instant>| quorum.health()[slot].late = when;
+        let third_is_silent = said(&[Some(1), Some(1), None]);
+        assert!(quorum.is_worth_waiting(&third_is_silent));
+        late(2, Some(Instant::now()));
+        assert!(!quorum.is_worth_waiting(&third_is_silent));
+        assert!(quorum.is_worth_waiting(&said(&[None, Some(1), None])), "the first has let nobody wait");
+        late(2, Instant::now().checked_sub(COOL + GRACE));
+        assert!(quorum.is_worth_waiting(&third_is_silent));
+        assert!(!quorum.is_worth_waiting(&said(&[Some(1), Some(1), Some(1)])));
     }
 
     #[tokio::test]

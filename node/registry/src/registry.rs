@@ -159,7 +159,7 @@ pub struct Member {
 /// A member's addresses. Nothing here is trusted: peers are known by their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach {
-    /// host[:port] of its JSON-RPC interface (`declaredIp`).
+    /// `host[:port]` of its JSON-RPC interface (`declaredIp`).
     pub http: Text,
     /// The multiaddress of its engine (`tmP2PListenAddress`).
     pub bft: Text,
