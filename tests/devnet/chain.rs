@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// Where a network's list is.
 pub enum List {
     /// A contract, on a chain that runs as long as this value.
-    Chain(Chain),
+    Chain(Box<Chain>),
     /// A file.
     File,
 }
@@ -101,7 +101,7 @@ pub async fn open(binaries: &Binaries, layout: &Layout, founded: &Founded, anvil
         layout,
         &json!({"rpc": format!("http://127.0.0.1:{port}"), "address": chain.contract, "chain_id": CHAIN}),
     )?;
-    Ok(List::Chain(chain))
+    Ok(List::Chain(Box::new(chain)))
 }
 
 impl List {
