@@ -6,13 +6,15 @@ use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use k256::{ProjectivePoint, Scalar};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use torus_memory::{Heap, Pool};
-use torus_sharing::{Budget, Digest, Index, QualifiedSet, Sizes};
+use torus_sharing::{Budget, Digest, HandOverSet, Index, Point, PublishedKey, PublishedKeys, QualifiedSet, Sizes};
 
 use crate::participant::{Participant, SLICE};
-use crate::{Input, Kind, Output, Run};
+use crate::secret::SecretBytes;
+use crate::{HandOver, Input, Kind, Output, Run};
 
 /// The longest piece: the check of one vector.
 const PIECE: usize = 64 * 128 + 1;
@@ -117,6 +119,80 @@ fn no_call_of_a_batch_of_128_among_nine_does_more_than_its_slice_and_one_piece()
         let peak = member.memory.peak();
         assert!(peak <= member.room, "member {me}: {peak} bytes of {}", member.room);
         assert!(peak > member.room / 4, "member {me}: the room is for much more than {peak} bytes");
+    }
+    assert!(members[8].sum > members[7].sum + 128 * 25 * 16, "the search is counted");
+}
+
+/// A batch goes over from nine to nine, of whom one gets nothing from one dealer and wrong points from two members.
+#[test]
+fn handing_a_batch_over_takes_no_more_than_its_room_and_its_slices() {
+    let sizes = Sizes::new(9, 5, 2).unwrap();
+    let mut rng = ChaCha20Rng::seed_from_u64(4);
+    // One polynomial for all keys: what is measured does not depend on what they are.
+    let at = |x: u8| (1..=5u64).rev().fold(Scalar::ZERO, |sum, c| sum * Scalar::from(u64::from(x)) + Scalar::from(c));
+    let point = |x| Point::new(&(ProjectivePoint::GENERATOR * at(x))).unwrap();
+    let key = PublishedKey { public: point(0), commitments: (1..=9).map(point).collect() };
+    let old = PublishedKeys { keys: vec![key; 128] };
+    let mut queue: VecDeque<Message> = VecDeque::new();
+    let mut dealt = Vec::new();
+    let post = |from: Index, out: Vec<Output>, queue: &mut VecDeque<Message>| {
+        for output in out {
+            if let Output::Send { to, dealer, kind, digest, body } = output {
+                let mut bytes = vec![0; body.len()];
+                body.write(&mut bytes);
+                queue.push_back(Message { from, to, dealer, kind, digest, body: bytes });
+            }
+        }
+    };
+    for dealer in sizes.members() {
+        let memory: &'static Heap = Box::leak(Box::new(Heap::part(usize::MAX)));
+        let run = Run::hand_over([1; 32], sizes, sizes, dealer, 128, Pool::new(memory)).unwrap();
+        let bytes: [u8; 32] = at(dealer.get()).to_bytes().into();
+        let shares = SecretBytes::copy_of(run.pool(), &bytes.repeat(128)).unwrap();
+        let mut dealing = HandOver::new(run, &shares, &mut rng).unwrap();
+        let mut calls = 0;
+        while dealing.has_work() {
+            post(dealer, dealing.go_on(SLICE).unwrap(), &mut queue);
+            calls += 1;
+        }
+        assert!(calls > 40, "a dealing in {calls} calls");
+        dealt.push((dealer, queue.back().unwrap().digest));
+        let (peak, room) = (memory.peak(), run.room());
+        assert!(peak <= room && peak > room / 2, "dealer {dealer}: {peak} bytes of {room}");
+    }
+    let mut members: Vec<Measured> = Vec::new();
+    for me in sizes.members() {
+        let memory: &'static Heap = Box::leak(Box::new(Heap::part(usize::MAX)));
+        let run = Run::take_over([1; 32], sizes, sizes, me, 128, Pool::new(memory)).unwrap();
+        let member = Participant::take_over(run, &old, None).unwrap();
+        members.push(Measured { member, calls: 0, longest: 0, sum: 0, memory, room: run.room() });
+    }
+    while let Some(mut message) = queue.pop_front() {
+        let Message { from, to, dealer, kind, digest, .. } = message;
+        if (to.get(), dealer.get()) == (9, 1) {
+            if kind == Kind::Send {
+                continue;
+            }
+            if [2, 5].contains(&from.get()) && matches!(kind, Kind::Echo | Kind::Ready) {
+                message.body[40] ^= 1;
+            }
+        }
+        let input = match kind {
+            Kind::Send => Input::Dealing { dealer, digest, body: &message.body },
+            _ => Input::Message { from, dealer, kind, digest, body: &message.body },
+        };
+        let out = members[to.slot()].answer(Some(input), &mut rng);
+        post(to, out, &mut queue);
+    }
+    let set = HandOverSet::new(sizes, &[0, 2, 3, 5, 8].map(|at| dealt[at])).unwrap();
+    for (me, member) in sizes.members().zip(&mut members) {
+        let mut out = member.answer(Some(Input::HandOver(&set)), &mut rng);
+        out.extend(member.answer(Some(Input::Sealed), &mut rng));
+        let keys = out.iter().filter(|output| matches!(output, Output::Keys(_))).count();
+        assert_eq!(keys, 1, "member {me}");
+        assert!(member.longest < SLICE + PIECE, "member {me}: {} units in one call", member.longest);
+        let (peak, room) = (member.memory.peak(), member.room);
+        assert!(peak <= room && peak > room / 4, "member {me}: {peak} bytes of {room}");
     }
     assert!(members[8].sum > members[7].sum + 128 * 25 * 16, "the search is counted");
 }

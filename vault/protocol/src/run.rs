@@ -40,10 +40,11 @@ pub const fn take_over_room(old: Sizes, new: Sizes, keys: usize) -> usize {
     receiving(new, old.n(), 1) * keys + SMALL
 }
 
-/// The same of one that hands over: its shares as they are given, the polynomials, and the message to each new member.
+/// The same of one that hands over: its shares as they are given, the polynomials, the message to each new member and the
+/// rows that one is written from.
 pub const fn hand_over_room(new: Sizes, keys: usize) -> usize {
     let (n, k) = (new.n(), new.k());
-    (SCALAR + k * k * SCALAR + n * 2 * k * SCALAR) * keys + SMALL
+    (SCALAR + k * k * SCALAR + (n + 1) * 2 * k * SCALAR) * keys + SMALL
 }
 
 /// For each key, of so many dealings of so many polynomials a key.
