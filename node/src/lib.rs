@@ -5,6 +5,7 @@ mod assign;
 pub mod audit;
 pub mod backend;
 pub mod chain;
+pub mod doctor;
 pub mod genesis;
 pub mod keygen;
 pub mod listed;

@@ -2,6 +2,8 @@
 //! has decided. Nothing that is read there changes what the node does in the log.
 
 mod standing;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -9,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::task::JoinHandle;
 use torus_ipc::{Request, Response};
 use torus_registry::{
-    Account, Address, AddressesOnly, Connector, Decision, Ethereum, FileJournal, FileRegistry, Listing, Next, Own,
-    Patience, Policy, Purse, Reach, RegistrationError, Registry, RegistryError, Resolve, Section, SignListing, Source,
-    Text, View, decide, register,
+    Account, Address, AddressesOnly, Connector, Decision, Disagreement, Ethereum, Fault, FileJournal, FileRegistry,
+    Listing, Next, Own, Patience, Policy, Purse, Reach, Registry, RegistryError, Resolve, Section, Set, SignListing,
+    Source, Text, View, decide, register,
 };
 use torus_statement::config::Endpoint;
 use torus_statement::{EpochConfig, Index};
@@ -24,7 +27,7 @@ pub use standing::Standing;
 
 /// How long a start waits for the list, before the node serves without having seen it.
 const FIRST: Duration = Duration::from_secs(20);
-/// How often the list is read; and while a set is in the making, or it cannot be read.
+/// How often the list is read; and while a word of this member is due, or the list cannot be read.
 const POLL: Duration = Duration::from_secs(60);
 const BUSY: Duration = Duration::from_secs(5);
 /// How often the chain is looked at for what was sent.
@@ -42,12 +45,26 @@ pub struct Options {
     pub authorities: PathBuf,
     /// A listing that differs is replaced, as long as its set is in the making.
     pub anew: bool,
+    /// The most that a unit of gas may cost, in billionths of an ether.
+    pub max_fee: u32,
 }
 
 /// The list, with everything that needs a file opened.
 pub struct Plan {
     source: Planned,
     anew: bool,
+    /// Whose seat is looked for by who only reads.
+    account: Option<Address>,
+}
+
+/// The list as it is now, and what it says of this member.
+pub struct Look {
+    /// The list.
+    pub view: View,
+    /// Whether it and this member agree.
+    pub decision: Result<Decision, Disagreement>,
+    /// What endpoints did wrong meanwhile.
+    pub faults: Vec<Fault>,
 }
 
 enum Planned {
@@ -64,7 +81,7 @@ impl Plan {
     /// Opens what it takes; the journal of what is under way lies in the node's data directory. To be called before the
     /// lockdown.
     pub fn open(options: &Options, data: &Path, names: Option<Arc<Names>>) -> Result<Self, BadList> {
-        let Options { file, account, authorities, anew } = options;
+        let Options { file, account, authorities, anew, max_fee } = options;
         let bad = |path: &Path, why: &dyn std::fmt::Display| BadList(format!("{}: {why}", path.display()));
         let json: serde_json::Value = serde_json::from_slice(&read(file)?).map_err(|error| bad(file, &error))?;
         let part = json.get("registry").ok_or_else(|| bad(file, &"it has no part `registry`"))?;
@@ -75,7 +92,7 @@ impl Plan {
                 return Err(BadList("--account-key: a node list that is a file takes nobody's word".to_owned()));
             }
             let list = FileRegistry::open(&path).map_err(|error| BadList(error.to_string()))?;
-            return Ok(Self { source: Planned::File(list), anew: *anew });
+            return Ok(Self { source: Planned::File(list), anew: *anew, account: None });
         }
         let Source::Contract(section) = source else { return Err(bad(file, &"it names neither contract nor file")) };
         let resolver: Arc<dyn Resolve> = match names {
@@ -86,14 +103,48 @@ impl Plan {
         if section.needs_authorities() {
             connector = connector.with_authorities(&read(authorities)?).map_err(|e| bad(authorities, &e))?;
         }
+        let policy = Policy { poll: SENT, max_fee: u64::from(*max_fee) * 1_000_000_000, ..Policy::default() };
         let purse = account.as_ref().map(|path| {
             let account = Account::load(path).map_err(|error| BadList(error.to_string()))?;
             let journal = data.join("account.journal");
             let journal = FileJournal::open(&journal).map_err(|error| bad(&journal, &error))?;
-            Ok(Purse { account, journal: Box::new(journal), policy: Policy { poll: SENT, ..Policy::default() } })
+            Ok(Purse { account, journal: Box::new(journal), policy })
         });
         let contract = (section, connector, purse.transpose()?);
-        Ok(Self { source: Planned::Contract(Box::new(contract)), anew: *anew })
+        Ok(Self { source: Planned::Contract(Box::new(contract)), anew: *anew, account: None })
+    }
+
+    /// The same to read the list alone: nothing is sent, and no journal is touched.
+    pub fn open_to_read(options: &Options, names: Option<Arc<Names>>) -> Result<Self, BadList> {
+        let account = options.account.as_deref().map(Account::load).transpose();
+        let account = account.map_err(|error| BadList(error.to_string()))?.map(|account| account.address());
+        let Options { file, authorities, anew, max_fee, .. } = options;
+        let (file, authorities) = (file.clone(), authorities.clone());
+        let blind = Options { file, account: None, authorities, anew: *anew, max_fee: *max_fee };
+        Ok(Self { account, ..Self::open(&blind, Path::new(""), names)? })
+    }
+
+    /// Reads the list once and compares it.
+    ///
+    /// # Errors
+    /// It cannot be reached, or is not this network's; in words.
+    pub async fn look(self, config: &EpochConfig, me: Index) -> Result<Look, BadList> {
+        let member = Member::of(config, me)?;
+        let bad = |error: RegistryError| BadList(error.to_string());
+        let (list, faults): (Arc<dyn Registry>, _) = match self.source {
+            Planned::File(list) => (Arc::new(list), None),
+            Planned::Contract(contract) => {
+                let (section, connector, _) = contract.as_ref();
+                let list = Ethereum::open(section, connector, Patience::default(), None).await.map_err(bad)?;
+                let list = Arc::new(list);
+                (Arc::clone(&list) as Arc<dyn Registry>, Some(list))
+            }
+        };
+        let view = list.view().await.map_err(bad)?;
+        let own = member.own(self.account, config, &view);
+        let decision = decide(&view, &own, self.anew);
+        let faults = faults.map_or_else(Vec::new, |list| list.faults());
+        Ok(Look { view, decision, faults })
     }
 
     /// The TCP ports that are dialled.
@@ -107,25 +158,26 @@ impl Plan {
     /// Reads the list and compares it, for as long as a start may wait.
     ///
     /// # Errors
-    /// What the operator has to set right before this node serves: the list and this member disagree, or what is named
-    /// is not this network's list. A list that cannot be reached is no reason: it is asked for again.
+    /// What the operator has to set right before this node serves: the set of the epoch that the network is in and this
+    /// member disagree, or what is named is not this network's list. A list that cannot be reached is no reason: it is
+    /// asked for again. Nor is a later set: its addresses may be others.
     pub async fn begin(self, config: Arc<EpochConfig>, me: Index, link: VaultLink) -> Result<Keeper, BadList> {
-        let (member, endpoint) = match (config.member(me), config.keys().endpoints.get(me.slot())) {
-            (Some(member), Some(endpoint)) => (member, endpoint),
-            _ => return Err(BadList("this node is no member".to_owned())),
-        };
-        let me = Member { identity: member.identity, reach: reach(endpoint)? };
+        let me = Member::of(&config, me)?;
         let list = match self.source {
             Planned::File(list) => List::Open(Arc::new(list)),
             Planned::Contract(contract) => List::Named(contract),
         };
-        let vault = AskVault(link);
-        let mut keeper = Keeper { list, me, config, vault, anew: self.anew, standing: Arc::default() };
+        let vault = Arc::new(AskVault(link));
+        let (standing, anew) = (Arc::default(), self.anew);
+        let mut keeper = Keeper { list, left: None, me, config, vault, anew, acting: None, signalled: None, standing };
         match tokio::time::timeout(FIRST, keeper.look()).await {
             Ok(Err(Failed::Operator(why))) => return Err(BadList(why)),
-            Ok(Err(Failed::Passing(why))) => keeper.standing.failed(&why),
-            Ok(Ok(())) => {}
-            Err(_) => keeper.standing.failed(&format!("the node list was not read within {FIRST:?}")),
+            Ok(Err(Failed::Passing(why))) => keeper.standing.unread(&why),
+            Ok(Ok((view, _))) => {
+                let view = keeper.of_this_epoch(view);
+                decide(&view, &keeper.own(&view), false).map_err(|error| BadList(error.to_string()))?;
+            }
+            Err(_) => keeper.standing.unread(&format!("it was not read within {FIRST:?}")),
         }
         Ok(keeper)
     }
@@ -134,10 +186,16 @@ impl Plan {
 /// Keeps this member listed as it is, and passes the log's word on.
 pub struct Keeper {
     list: List,
+    /// Where an earlier process may have left something under way, until that is taken up.
+    left: Option<Arc<Ethereum>>,
     me: Member,
     config: Arc<EpochConfig>,
-    vault: AskVault,
+    vault: Arc<AskVault>,
     anew: bool,
+    /// A word on its way, which takes as long as the chain takes to make it final.
+    acting: Option<JoinHandle<Result<(), String>>>,
+    /// The proposal that this process has given its word to.
+    signalled: Option<u64>,
     standing: Arc<Standing>,
 }
 
@@ -148,8 +206,30 @@ enum List {
 }
 
 struct Member {
+    index: Index,
     identity: torus_statement::Point,
     reach: Reach,
+}
+
+impl Member {
+    fn of(config: &EpochConfig, index: Index) -> Result<Self, BadList> {
+        match (config.member(index), config.keys().endpoints.get(index.slot())) {
+            (Some(member), Some(endpoint)) => Ok(Self { index, identity: member.identity, reach: reach(endpoint)? }),
+            _ => Err(BadList("this node is no member".to_owned())),
+        }
+    }
+
+    /// Who this member is to the list: by its account; without one, by whichever account lists its identity.
+    fn own(&self, account: Option<Address>, config: &EpochConfig, view: &View) -> Own {
+        let identity = self.identity;
+        let epochs = [config.committee().epoch, view.open_epoch];
+        let lister = || {
+            let mut listed = epochs.into_iter().flat_map(|epoch| view.listed(epoch));
+            listed.find(|member| member.identity == identity).map(|member| member.account)
+        };
+        let account = account.or_else(lister).unwrap_or_else(|| Address::of(&identity));
+        Own { account, identity, reach: self.reach.clone() }
+    }
 }
 
 /// Why a look at the list came to nothing.
@@ -169,6 +249,12 @@ impl From<RegistryError> for Failed {
     }
 }
 
+/// What a member has to say in the list.
+enum Word {
+    List,
+    Ready { proposal: u64 },
+}
+
 impl Keeper {
     /// How this member stands, for whoever asks.
     pub fn standing(&self) -> Arc<Standing> {
@@ -178,85 +264,142 @@ impl Keeper {
     /// Never returns. What goes wrong is told and tried again.
     pub async fn run(mut self) {
         loop {
-            let outcome = match self.look().await {
-                Ok(()) => self.act().await,
-                failed => failed,
+            let busy = match self.look().await {
+                Ok((view, decision)) => self.act(&view, decision).await,
+                Err(Failed::Operator(why) | Failed::Passing(why)) => {
+                    self.standing.unread(&why);
+                    true
+                }
             };
-            let quiet = outcome.is_ok() && self.standing.is_settled();
-            if let Err(Failed::Operator(why) | Failed::Passing(why)) = outcome {
-                self.standing.failed(&why);
-            }
-            tokio::time::sleep(if quiet { POLL } else { BUSY }).await;
+            tokio::time::sleep(if busy { BUSY } else { POLL }).await;
         }
     }
 
     /// Reads the list and compares it with this member.
-    async fn look(&mut self) -> Result<(), Failed> {
+    async fn look(&mut self) -> Result<(View, Result<Decision, Disagreement>), Failed> {
         let list = self.opened().await?;
         let view = list.view().await?;
-        let own = self.own(list.as_ref(), &view);
-        let decision = decide(&view, &own, self.anew).map_err(|error| Failed::Operator(error.to_string()))?;
-        self.standing.saw(&view, decision, &self.config);
-        Ok(())
+        let decision = decide(&view, &self.own(&view), self.anew);
+        let epoch = self.config.committee().epoch;
+        let astray = view.current.as_ref().is_some_and(|current| {
+            // A list that is behind will follow; one that names others for this epoch will not.
+            let other = current.config != self.config.hash() || !is_committee(&current.set, &self.config);
+            current.set.epoch() > epoch || (current.set.epoch() == epoch && other)
+        });
+        self.standing.read(&view, &decision, astray);
+        Ok((view, decision))
     }
 
-    /// Does what the list wants of this member: a listing, or the word that the log is where a proposal leads.
-    async fn act(&mut self) -> Result<(), Failed> {
-        let list = self.opened().await?;
+    /// The view without sets of other epochs than the one that the network is in.
+    fn of_this_epoch(&self, mut view: View) -> View {
+        let epoch = self.config.committee().epoch;
+        view.current = view.current.filter(|current| current.set.epoch() == epoch);
+        if view.open_epoch != epoch {
+            view.next = Next::None;
+        }
+        view
+    }
+
+    fn own(&self, view: &View) -> Own {
+        let account = match &self.list {
+            List::Open(list) => list.place().map(|place| place.account),
+            List::Named(_) => None,
+        };
+        self.me.own(account, &self.config, view)
+    }
+
+    /// Has what the list wants of this member said, one word at a time and beside the reading; whether there is something
+    /// to wait for.
+    async fn act(&mut self, view: &View, decision: Result<Decision, Disagreement>) -> bool {
+        if self.acting.as_ref().is_some_and(|acting| !acting.is_finished()) {
+            return true;
+        }
+        if let Some(acting) = self.acting.take() {
+            let outcome = acting.await.unwrap_or_else(|error| Err(error.to_string()));
+            if outcome.is_err() {
+                self.signalled = None;
+            }
+            self.standing.said(outcome);
+        }
+        let List::Open(list) = &self.list else { return true };
         if list.place().is_none() {
-            return Ok(());
+            return false;
         }
-        let view = list.view().await?;
-        let own = self.own(list.as_ref(), &view);
-        if let Decision::MustList { .. } =
-            decide(&view, &own, self.anew).map_err(|e| Failed::Operator(e.to_string()))?
-        {
-            let done = register(list.as_ref(), &own, &self.vault, self.anew).await;
-            let decision = done.map_err(|error| match error {
-                RegistrationError::Disagreement(error) => Failed::Operator(error.to_string()),
-                error => Failed::Passing(error.to_string()),
-            })?;
-            self.standing.listed(decision);
+        let left = self.left.take();
+        let word = decision.ok().and_then(|decision| self.wanted(view, decision));
+        if left.is_none() && word.is_none() {
+            // While the network is founded, the first set's proposal is waited for.
+            return view.current.is_none() && view.open_epoch == self.config.committee().epoch;
         }
-        // The log decides and the list follows: what is proposed here may be what the log has come to.
+        if let Some(Word::Ready { proposal }) = word {
+            self.signalled = Some(proposal);
+        }
+        let (list, vault, standing, anew) =
+            (Arc::clone(list), Arc::clone(&self.vault), Arc::clone(&self.standing), self.anew);
+        let own = self.own(view);
+        let (epoch, config) = (self.config.committee().epoch, self.config.hash());
+        self.standing.begins();
+        self.acting = Some(tokio::spawn(async move {
+            if let Some(left) = left {
+                left.resume().await.map_err(|error| error.to_string())?;
+            }
+            match word {
+                None => Ok(()),
+                Some(Word::List) => {
+                    let listed = register(list.as_ref(), &own, vault.as_ref(), anew).await;
+                    listed.map(|decision| standing.listed(decision)).map_err(|error| error.to_string())
+                }
+                Some(Word::Ready { proposal }) => {
+                    let said = list.signal_ready(epoch, proposal, config).await.map_err(|error| error.to_string())?;
+                    standing.signalled(epoch, said);
+                    Ok(())
+                }
+            }
+        }));
+        true
+    }
+
+    /// The log decides and the list follows: a proposal for the epoch that the log is in, of exactly its members, is where
+    /// the log is. That the committee's hash is right says nothing of the accounts and addresses beside it.
+    fn wanted(&self, view: &View, decision: Decision) -> Option<Word> {
+        if let Decision::MustList { .. } = decision {
+            return Some(Word::List);
+        }
+        let Next::Proposed(proposed) = &view.next else { return None };
         let committee = self.config.committee();
-        if let Next::Proposed(proposed) = &view.next
-            && (proposed.set.epoch(), proposed.committee) == (committee.epoch, committee.hash())
-        {
-            let said = list.signal_ready(committee.epoch, proposed.proposal, self.config.hash()).await?;
-            self.standing.signalled(committee.epoch, said);
-        }
-        Ok(())
+        let named = (proposed.set.epoch(), proposed.committee) == (committee.epoch, committee.hash());
+        let own = decision == Decision::Listed { current: None, next: Some(self.me.index) };
+        let new = self.signalled != Some(proposed.proposal);
+        (named && own && new && is_committee(&proposed.set, &self.config))
+            .then_some(Word::Ready { proposal: proposed.proposal })
     }
 
     async fn opened(&mut self) -> Result<Arc<dyn Registry>, Failed> {
         if let List::Named(contract) = &mut self.list {
             let (section, connector, purse) = contract.as_mut();
             let list = Ethereum::open(section, connector, Patience::default(), None).await?;
-            let list = match purse.take() {
+            let list = Arc::new(match purse.take() {
                 Some(purse) => list.with_purse(purse),
                 None => list,
-            };
-            self.list = List::Open(Arc::new(list));
+            });
+            self.left = list.place().map(|_| Arc::clone(&list));
+            self.list = List::Open(list);
         }
         match &self.list {
             List::Open(list) => Ok(Arc::clone(list)),
-            List::Named(_) => Err(Failed::Passing("the node list is not open".to_owned())),
+            List::Named(_) => Err(Failed::Passing("it is not open".to_owned())),
         }
     }
+}
 
-    /// Who this member is to the list: by its account; without one, by whichever account lists its identity.
-    fn own(&self, list: &dyn Registry, view: &View) -> Own {
-        let identity = self.me.identity;
-        let epochs = [self.config.committee().epoch, view.open_epoch];
-        let lister = || {
-            let mut listed = epochs.into_iter().flat_map(|epoch| view.listed(epoch));
-            listed.find(|member| member.identity == identity).map(|member| member.account)
-        };
-        let account = list.place().map(|place| place.account).or_else(lister);
-        let account = account.unwrap_or_else(|| Address::of(&identity));
-        Own { account, identity, reach: self.me.reach.clone() }
-    }
+/// Whether a set is the committee that a config has: its sizes, and at each index its identity and addresses.
+fn is_committee(set: &Set, config: &EpochConfig) -> bool {
+    let members = config.committee().members.iter().zip(&config.keys().endpoints);
+    set.sizes() == config.sizes()
+        && set.members().len() == config.committee().members.len()
+        && set.members().iter().zip(members).all(|(listed, (member, endpoint))| {
+            listed.identity == member.identity && reach(endpoint).is_ok_and(|reach| reach == listed.reach)
+        })
 }
 
 /// A member's addresses as the list has them.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
+use torus_node::doctor::{Patient, doctor};
 use torus_node::genesis::{self, GenesisArgs};
 use torus_node::listed;
 use torus_node::run::{Listeners, Options, open, serve};
@@ -36,6 +37,57 @@ enum Command {
     },
     /// Serve.
     Run(RunArgs),
+    /// Check a node from beside it: its files, the running node, and what the node list says of this member.
+    Doctor(DoctorArgs),
+}
+
+#[derive(Args)]
+struct DoctorArgs {
+    /// The node's data directory.
+    #[arg(long)]
+    data: PathBuf,
+    /// The network's file.
+    #[arg(long)]
+    network_file: PathBuf,
+    /// This member's index.
+    #[arg(long)]
+    index: u8,
+    /// The running node's --admin.
+    #[arg(long)]
+    admin: Option<SocketAddr>,
+    /// Whom to ask for names, by TCP, instead of the servers in /etc/resolv.conf.
+    #[arg(long, value_name = "IP:PORT", value_delimiter = ',')]
+    resolvers: Vec<SocketAddr>,
+    #[command(flatten)]
+    list: ListArgs,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct ListArgs {
+    /// Where the node list is: a JSON file whose part `registry` names a contract, or a file. A node does not serve if it
+    /// and the list disagree.
+    #[arg(long, value_name = "FILE")]
+    registry: Option<PathBuf>,
+    /// The operator's Ethereum account, 64 hex digits in a file of mode 600: with it the node lists itself, and tells the
+    /// contract what the log has decided.
+    #[arg(long, requires = "registry", value_name = "FILE")]
+    account_key: Option<PathBuf>,
+    /// Certificate authorities in PEM for the endpoints of the chain, where they are https.
+    #[arg(long, requires = "registry", value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    rpc_authorities: PathBuf,
+    /// The most that a unit of gas may cost, in gwei: above it the node waits.
+    #[arg(long, requires = "registry", value_name = "GWEI", default_value_t = 100)]
+    max_fee: u32,
+}
+
+impl ListArgs {
+    fn options(self, anew: bool) -> Option<listed::Options> {
+        let (account, authorities, max_fee) = (self.account_key, self.rpc_authorities, self.max_fee);
+        self.registry.map(|file| listed::Options { file, account, authorities, anew, max_fee })
+    }
 }
 
 #[derive(Args)]
@@ -65,17 +117,8 @@ struct RunArgs {
     /// Whom to ask for members whose endpoints are names, by TCP, instead of the servers in /etc/resolv.conf.
     #[arg(long, value_name = "IP:PORT", value_delimiter = ',')]
     resolvers: Vec<SocketAddr>,
-    /// Where the node list is: a JSON file whose part `registry` names a contract, or a file. The node does not serve if it
-    /// and the list disagree.
-    #[arg(long, value_name = "FILE")]
-    registry: Option<PathBuf>,
-    /// The operator's Ethereum account, 64 hex digits in a file of mode 600: with it the node lists itself, and tells the
-    /// contract what the log has decided.
-    #[arg(long, requires = "registry", value_name = "FILE")]
-    account_key: Option<PathBuf>,
-    /// Certificate authorities in PEM for the endpoints of the chain, where they are https.
-    #[arg(long, requires = "registry", value_name = "FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
-    rpc_authorities: PathBuf,
+    #[command(flatten)]
+    list: ListArgs,
     /// Replace this account's listing where it differs, as long as its set is in the making.
     #[arg(long, requires = "account_key")]
     list_anew: bool,
@@ -104,6 +147,7 @@ fn main() -> ExitCode {
         }
         Command::Show { file } => genesis::show(&file).map(|said| println!("{said}")).map_err(|e| e.to_string()),
         Command::Run(args) => run(args),
+        Command::Doctor(args) => return examine(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -112,6 +156,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn examine(args: DoctorArgs) -> ExitCode {
+    let DoctorArgs { data, network_file, index, admin, resolvers, list, json } = args;
+    let patient = Patient { data, network_file, index, admin, resolvers, list: list.options(false) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime.inspect_err(|error| eprintln!("torus-node: {error}")) else { return ExitCode::FAILURE };
+    let found = runtime.block_on(doctor(&patient));
+    if json {
+        println!("{}", found.json())
+    } else {
+        print!("{}", found.text())
+    }
+    if found.healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Listens, becomes its user, opens, and serves when it is locked down.
@@ -134,12 +192,7 @@ fn run(args: RunArgs) -> Result<(), String> {
         listen: args.listen_members,
         resolvers: args.resolvers,
         tls: args.tls_cert.zip(args.tls_key),
-        list: args.registry.map(|file| listed::Options {
-            file,
-            account: args.account_key,
-            authorities: args.rpc_authorities,
-            anew: args.list_anew,
-        }),
+        list: args.list.options(args.list_anew),
         key,
     };
     let opened = open(options, listeners).map_err(|e| e.to_string())?;

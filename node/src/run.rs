@@ -232,7 +232,13 @@ async fn live(opened: Opened, confined: Confined) -> Result<(), Ended> {
 
     let keeper = match list {
         None => None,
-        Some(plan) => Some(plan.begin(Arc::clone(&config), me, link.clone()).await.map_err(|e| end(&e))?),
+        Some(plan) => tokio::select! {
+            keeper = plan.begin(Arc::clone(&config), me, link.clone()) => Some(keeper.map_err(|e| end(&e))?),
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            () = link.gone() => return Err(Ended("the vault has gone away".into())),
+            why = engine.stopped() => return Err(Ended(format!("the engine has stopped: {why:?}"))),
+        },
     };
 
     let parts = Parts {

@@ -127,6 +127,29 @@ pub(crate) fn without_the_chain_members_serve_and_say_that_they_cannot_read_it(n
     assert!(within(Duration::from_secs(60), read), "{}", standing(net, 4));
 }
 
+/// What the operator's command finds beside a running node, and beside one that was given another's account.
+pub(crate) fn the_doctor_tells_how_node_and_list_are(net: &mut Devnet) {
+    let layout = Layout::new(net.dir()).expect("the network's directory");
+    let doctor = |account: u8, more: &[&str]| {
+        let member = layout.member(3);
+        let mut command = Command::new(net.binary("torus-node"));
+        command.args(["doctor", "--index", "3", "--admin", &format!("127.0.0.1:{}", net.admin(3)), "--data"]);
+        command.arg(member.node()).arg("--network-file").arg(layout.genesis()).arg("--registry").arg(layout.registry());
+        command.arg("--account-key").arg(layout.member(account).account()).args(more).output().expect("it runs")
+    };
+    let healthy = doctor(3, &["--json"]);
+    let found: Value = serde_json::from_slice(&healthy.stdout).expect("JSON");
+    assert!(healthy.status.success() && found["healthy"] == true, "{found:#}");
+    let checks = found["checks"].as_array().expect("checks");
+    for name in ["network-file", "p2p-key", "node", "peers", "clock", "node-list", "epoch", "listing"] {
+        let check = checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("{name}: {found:#}"));
+        assert_eq!(check["verdict"], "pass", "{check}");
+    }
+    let ill = doctor(4, &[]);
+    let said = String::from_utf8_lossy(&ill.stdout).into_owned();
+    assert!(!ill.status.success() && said.contains("FAIL  listing"), "{said}");
+}
+
 /// Writes a key for the same user as before.
 fn replace(path: &PathBuf, key: &[u8]) {
     fs::write(path, key).expect("written");

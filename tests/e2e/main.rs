@@ -128,6 +128,7 @@ fn groups() -> Vec<Group<Devnet>> {
             checks: checks![
                 listed::members_list_themselves_and_put_their_epoch_in_force,
                 listed::three_generations_of_the_npm_package_find_the_members,
+                listed::the_doctor_tells_how_node_and_list_are,
                 listed::a_node_that_disagrees_with_the_list_does_not_serve_and_says_what_to_do,
                 listed::without_the_chain_members_serve_and_say_that_they_cannot_read_it,
             ],

@@ -246,12 +246,15 @@ impl Quorum {
             }
             if until.is_none() && enough(&said) {
                 if !self.is_worth_waiting(&said) {
-                    // They stay as they were judged: nobody waited for them.
+                    // They stay as they were judged: nobody waited for them. They may finish, so that a connection that
+                    // is being made is there the next time, and what is broadcast reaches all.
+                    tasks.detach_all();
                     return said;
                 }
                 until = Some(Instant::now() + GRACE);
             }
         }
+        tasks.detach_all();
         for (slot, said) in said.iter().enumerate() {
             if said.is_none() {
                 self.blame(slot, "is slow or does not answer".to_owned());

@@ -17,7 +17,7 @@ pub(super) fn node_details(config: &EpochConfig) -> Value {
         endpoints.push(endpoint.http.clone());
         indices.push(index.get());
     }
-    // The last two are services that this network does not have.
+    // RSS and TSS are services that this network does not have.
     json!({ "nodeDetails": {
         "currentEpoch": config.committee().epoch.to_string(),
         "torusNodeEndpoints": endpoints,

@@ -1,48 +1,76 @@
 //! How this member stands in the node list, as the operator sees it.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use torus_registry::{Decision, Next, ReadAt, Said, View};
-use torus_statement::EpochConfig;
+use torus_registry::{Decision, Disagreement, Next, ReadAt, Said, View};
 
-/// What was seen last, and what went wrong since. Every change is a line in the log, once.
+/// The same kind of trouble is a line in the log no more often than this, whatever its words.
+const AGAIN: Duration = Duration::from_secs(600);
+
+/// What was seen last, and what went wrong since.
 #[derive(Default)]
 pub struct Standing(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     seen: Option<Value>,
-    fault: Option<String>,
-    /// The clients that read the list are sent to another committee than the log's.
+    /// The list cannot be read.
+    unread: Trouble,
+    /// List and member disagree, or a word of this member was not taken.
+    unsaid: Trouble,
+    /// A word is under way.
+    acting: Option<Instant>,
+    /// Clients that read the list are sent to others than the log's members.
     astray: bool,
+}
+
+#[derive(Default)]
+struct Trouble {
+    now: Option<String>,
+    told: Option<Instant>,
+}
+
+impl Trouble {
+    fn begins(&mut self, why: &str) {
+        if self.told.is_none_or(|told| told.elapsed() > AGAIN) {
+            tracing::warn!("the node list: {why}");
+            self.told = Some(Instant::now());
+        }
+        self.now = Some(why.to_owned());
+    }
 }
 
 impl Standing {
     /// What `GET /registry` answers.
     pub fn to_json(&self) -> Value {
         let state = self.state();
-        json!({"list": state.seen, "fault": state.fault, "differs": state.astray})
+        let fault = state.unread.now.as_ref().or(state.unsaid.now.as_ref());
+        let acting = state.acting.map(|since| since.elapsed().as_secs());
+        json!({"list": state.seen, "fault": fault, "differs": state.astray, "acting_seconds": acting})
     }
 
-    /// Whether no set is in the making, so that nothing is waited for.
-    pub(super) fn is_settled(&self) -> bool {
-        self.state().seen.as_ref().is_some_and(|seen| seen.get("next").is_none_or(Value::is_null))
+    pub(super) fn unread(&self, why: &str) {
+        self.state().unread.begins(why);
     }
 
-    pub(super) fn failed(&self, why: &str) {
+    pub(super) fn begins(&self) {
+        self.state().acting = Some(Instant::now());
+    }
+
+    /// What became of this member's word.
+    pub(super) fn said(&self, outcome: Result<(), String>) {
         let mut state = self.state();
-        if state.fault.as_deref() != Some(why) {
-            tracing::warn!("the node list: {why}");
-            state.fault = Some(why.to_owned());
+        state.acting = None;
+        match outcome {
+            Ok(()) => state.unsaid = Trouble::default(),
+            Err(why) => state.unsaid.begins(&why),
         }
     }
 
-    pub(super) fn saw(&self, view: &View, decision: Decision, config: &EpochConfig) {
+    pub(super) fn read(&self, view: &View, decision: &Result<Decision, Disagreement>, astray: bool) {
         let in_force = view.current.as_ref().map(|current| (current.set.epoch(), current.config));
-        let own = (config.committee().epoch, config.hash());
-        // A list that is behind will follow; one that names another config of this epoch will not.
-        let astray = in_force.is_some_and(|(epoch, hash)| epoch > own.0 || (epoch == own.0 && hash != own.1));
         let seen = json!({
             "at": match view.at {
                 ReadAt::Block(block) => json!({"block": block.number, "hash": hex::encode(block.hash), "time": block.time}),
@@ -63,28 +91,30 @@ impl Standing {
             "member": describe(decision),
         });
         let mut state = self.state();
-        if state.fault.take().is_some() {
+        if state.unread.now.take().is_some() {
             tracing::info!("the node list is read again");
+        }
+        match decision {
+            Err(disagreement) => state.unsaid.begins(&disagreement.to_string()),
+            Ok(Decision::Listed { .. }) if state.acting.is_none() => state.unsaid.now = None,
+            Ok(_) => {}
         }
         if astray && !state.astray {
             tracing::error!(
-                "the node list names another config than this network's log: clients that read it are led elsewhere; ask \
+                "the node list has others in force than this network's log: clients that read it are led elsewhere; ask \
                  the other operators"
             );
         }
         state.astray = astray;
-        let told = state.seen.as_ref().and_then(|seen| seen.get("member")) == seen.get("member");
-        if !told {
-            tracing::info!("in the node list this member is {}", describe(decision).as_str().unwrap_or_default());
+        let before = state.seen.as_ref().and_then(|seen| seen.get("member"));
+        if before != seen.get("member") {
+            tracing::info!("in the node list this member is {}", describe(decision));
         }
         state.seen = Some(seen);
     }
 
     pub(super) fn listed(&self, decision: Decision) {
-        tracing::info!("in the node list this member is now {}", describe(decision).as_str().unwrap_or_default());
-        if let Some(member) = self.state().seen.as_mut().and_then(|seen| seen.get_mut("member")) {
-            *member = describe(decision);
-        }
+        tracing::info!("in the node list this member is now {}", describe(&Ok(decision)));
     }
 
     pub(super) fn signalled(&self, epoch: u64, said: Said) {
@@ -98,14 +128,15 @@ impl Standing {
     }
 }
 
-fn describe(decision: Decision) -> Value {
-    Value::String(match decision {
-        Decision::Listed { current: Some(index), next: Some(next) } => {
+fn describe(decision: &Result<Decision, Disagreement>) -> String {
+    match decision {
+        Err(_) => "listed as another than it is".to_owned(),
+        Ok(Decision::Listed { current: Some(index), next: Some(next) }) => {
             format!("listed as member {index}, and as member {next} of the next set")
         }
-        Decision::Listed { current: Some(index), next: None } => format!("listed as member {index}"),
-        Decision::Listed { current: None, next: Some(next) } => format!("listed as member {next} of the next set"),
-        Decision::MustList { epoch, index } => format!("to be listed as member {index} for epoch {epoch}"),
-        Decision::Listed { current: None, next: None } | Decision::NoSeat => "without a seat".to_owned(),
-    })
+        Ok(Decision::Listed { current: Some(index), next: None }) => format!("listed as member {index}"),
+        Ok(Decision::Listed { current: None, next: Some(next) }) => format!("listed as member {next} of the next set"),
+        Ok(Decision::MustList { epoch, index }) => format!("to be listed as member {index} for epoch {epoch}"),
+        Ok(Decision::Listed { current: None, next: None } | Decision::NoSeat) => "without a seat".to_owned(),
+    }
 }

@@ -119,6 +119,10 @@ impl Instance {
     /// Goes on from a promise: the Ready it stands for is repeated.
     pub(crate) fn resume(&mut self, ctx: &mut Context<'_>, promise: Promise) -> Result<(), Exhausted> {
         let Some(rows) = Rows::parse(ctx.run, promise.rows.as_slice())? else { return Ok(()) };
+        if !self.shares_what_it_should(&promise.matrix) {
+            ctx.dealer_fault(self.dealer, Reason::WrongConstant);
+            return Ok(());
+        }
         self.takes_part = true;
         // Whether it echoed before is unknown here: it does not again, nor does it accept a Send.
         self.sent = true;

@@ -312,7 +312,8 @@ pub enum Reason {
     /// Certified keys that this member's shares do not match.
     #[error("own shares differ from the certified keys")]
     OwnSharesDiffer,
-    /// Impossible unless certificates are forged.
+    /// A share commitment came out as the identity, which the last of the chosen dealers can bring about who colludes with
+    /// a receiver; else impossible unless certificates are forged. The attempt is lost, nothing else.
     #[error("the batch cannot be opened")]
     Unopenable,
 }

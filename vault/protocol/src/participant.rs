@@ -167,7 +167,9 @@ impl Participant {
 
     fn new(run: Run, old: Option<&PublishedKeys>, takes_part: bool) -> Self {
         let members = run.sizes().members();
-        let constants = |dealer| old.map(|old| old.of(dealer).flatten().copied().collect());
+        // In a run that takes over, whoever does not know what was certified takes nothing.
+        let known = |dealer| old.map(|old| old.of(dealer).flatten().copied().collect()).unwrap_or_default();
+        let constants = |dealer| run.is_hand_over().then(|| known(dealer));
         let instance = |dealer| Instance::new(&run, dealer, constants(dealer), takes_part);
         Self {
             run,

@@ -3,6 +3,10 @@
 //! Proactive secret sharing after Herzberg et al. 1995 over the sharing of Cachin et al. 2002, section 5: each old member
 //! shares its share anew, and the new share is the interpolation at zero of what k of them dealt. The constants of the
 //! matrices are the certified share commitments, so that the key cannot change and nothing has to be opened afterwards.
+//!
+//! Open: the last of the chosen dealers, if he colludes with a receiver, can make that receiver's new commitment the
+//! identity, which nobody takes: the attempt is lost to all. The log will have to name more dealings than k, of which the
+//! first k that fit count.
 
 use alloc::vec::Vec;
 

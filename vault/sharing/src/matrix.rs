@@ -1,4 +1,5 @@
-//! The commitment to one dealing: for each of B keys a k x k matrix of Pedersen points (Cachin et al. 2002, section 3).
+//! The commitment to one dealing: for each of B keys a k x k matrix of points (Cachin et al. 2002, section 3), Pedersen's
+//! where keys are generated, Feldman's where they are handed over.
 
 use alloc::vec::Vec;
 

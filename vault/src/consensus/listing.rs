@@ -58,7 +58,10 @@ pub fn sign(member: &Member, device: &mut dyn Device, listing: &Listing) -> Resu
     let signature = member.health.device(identity(device, &digest))?;
     let signature = signature.with_recovery(&member.identity, &digest).ok_or(Deny::Device)?;
     listed.end(&digest, signature);
-    listed.keep(member, None).map_err(|error| failed(&error))?;
+    listed.keep(member, None).map_err(|error| {
+        crate::alarm!("a listing is signed, and its signature is not kept; asked for again it counts again: {error}");
+        Deny::Store
+    })?;
     crate::info!(
         "signed a listing for epoch {} under account 0x{} in contract 0x{} on chain {}",
         listing.epoch,
@@ -72,7 +75,9 @@ pub fn sign(member: &Member, device: &mut dyn Device, listing: &Listing) -> Resu
 }
 
 fn failed(error: &StoreError) -> Deny {
-    crate::alarm!("it cannot be kept that a listing is signed, so it is not: {error}");
+    crate::alarm!(
+        "what was listed before cannot be read, or that a listing begins not be kept, so none is signed: {error}"
+    );
     Deny::Store
 }
 

@@ -678,3 +678,33 @@ fn a_member_that_was_away_takes_its_shares_from_the_others_points() {
     change.settle();
     change.check_finished();
 }
+
+#[test]
+fn who_does_not_know_what_was_certified_signs_nothing_after_a_restart() {
+    let mut change = honest(sizes(5), sizes(5), 14, &[]);
+    change.settle();
+    let run = change.run_of(index(1));
+    let stored = change.members[0].disk.promises.values().next().unwrap();
+    let promise = || {
+        let rows = SecretBytes::copy_of(run.pool(), &stored.rows).unwrap();
+        Promise::parse(&run, stored.dealer, stored.digest, rows, &stored.matrix).unwrap()
+    };
+    let mut rng = ChaCha20Rng::seed_from_u64(15);
+    let mut repeats = |mut member: Participant| {
+        let mut out = Vec::new();
+        while member.has_work() {
+            out.extend(member.handle(Input::Continue(1 << 12), &mut rng).unwrap());
+        }
+        let blamed = |o: &Output| matches!(o, Output::DealerFault { reason: Reason::WrongConstant, .. });
+        (out.iter().any(|o| matches!(o, Output::SignReady { .. })), out.iter().any(blamed))
+    };
+    let take_over = |keys: &PublishedKeys| Participant::take_over(run, keys, Some(vec![promise()])).unwrap();
+    assert_eq!(repeats(take_over(&change.old.keys)), (true, false));
+    let other = Old::new(sizes(5), 2, &mut ChaCha20Rng::seed_from_u64(16));
+    assert_eq!(repeats(take_over(&other.keys)), (false, true), "other keys than the dealer's");
+    assert_eq!(
+        repeats(Participant::resume(run, vec![promise()])),
+        (false, true),
+        "a restart as if keys were generated"
+    );
+}
