@@ -151,7 +151,7 @@ fn hand_over(old: Sizes, new: Sizes) -> Spent {
     }
     // Not consecutive: the dearer case of the interpolation.
     dealt.remove(1);
-    dealt.truncate(old.k());
+    dealt.truncate(HandOverSet::size(old));
     let Ok(set) = HandOverSet::new(old, &dealt) else { return spent };
     let mut finished = 0;
     for (member, memory, room) in &mut members {

@@ -312,8 +312,9 @@ pub enum Reason {
     /// Certified keys that this member's shares do not match.
     #[error("own shares differ from the certified keys")]
     OwnSharesDiffer,
-    /// A share commitment came out as the identity, which the last of the chosen dealers can bring about who colludes with
-    /// a receiver; else impossible unless certificates are forged. The attempt is lost, nothing else.
+    /// A share commitment came out as the identity. Where keys are generated, the last of the qualified dealers can bring
+    /// that about who colludes with a receiver; else it is impossible unless certificates are forged, or more than t
+    /// members of the old committee are hostile. The attempt is lost, nothing else.
     #[error("the batch cannot be opened")]
     Unopenable,
 }

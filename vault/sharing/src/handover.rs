@@ -4,9 +4,9 @@
 //! shares its share anew, and the new share is the interpolation at zero of what k of them dealt. The constants of the
 //! matrices are the certified share commitments, so that the key cannot change and nothing has to be opened afterwards.
 //!
-//! Open: the last of the chosen dealers, if he colludes with a receiver, can make that receiver's new commitment the
-//! identity, which nobody takes: the attempt is lost to all. The log will have to name more dealings than k, of which the
-//! first k that fit count.
+//! k+t dealings are fixed, of which k count: the first k of them, in order, that make no new commitment the identity. A
+//! dealer who colludes with a receiver can make that receiver's vanish, for every k of which he is one; k of the k+t are
+//! honest. Which k count follows from public points alone, so that all choose alike.
 
 use alloc::vec::Vec;
 
@@ -18,18 +18,18 @@ use crate::{
     Budget, Digest, Index, IndexSet, Matrix, OpeningError, Point, PublishedKey, PublishedKeys, Sizes, normalise,
 };
 
-/// Exactly k distinct dealers of the old committee in ascending order, each with the digest of its matrix.
+/// Exactly k+t distinct dealers of the old committee in ascending order, each with the digest of its matrix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandOverSet {
+    old: Sizes,
     dealings: Vec<(Index, Digest)>,
-    dealers: IndexSet,
 }
 
 /// Why a list of dealers hands nothing over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadHandOver {
-    /// Fewer do not determine the key; more is another format.
-    #[error("a hand-over has exactly k dealers of the old committee")]
+    /// Of fewer, hostile ones could spoil it; more is another format.
+    #[error("a hand-over has exactly k+t dealers of the old committee")]
     Count,
     /// A dealer named twice, out of order, or above the old n.
     #[error("the dealers are no set of the old committee's members")]
@@ -43,12 +43,17 @@ impl HandOverSet {
     /// # Errors
     /// See [`BadHandOver`].
     pub fn new(old: Sizes, dealings: &[(Index, Digest)]) -> Result<Self, BadHandOver> {
-        if dealings.len() != old.k() {
+        if dealings.len() != Self::size(old) {
             return Err(BadHandOver::Count);
         }
         let members = dealings.iter().map(|(dealer, _)| *dealer).collect();
-        let dealers = IndexSet::new(old, members).map_err(|_| BadHandOver::Dealers)?;
-        Ok(Self { dealings: dealings.to_vec(), dealers })
+        IndexSet::new(old, members).map_err(|_| BadHandOver::Dealers)?;
+        Ok(Self { old, dealings: dealings.to_vec() })
+    }
+
+    /// How many dealings of an old committee of these sizes are fixed. There are as many honest members.
+    pub const fn size(old: Sizes) -> usize {
+        old.k() + old.t()
     }
 
     /// The dealings in order of their dealers.
@@ -61,33 +66,58 @@ impl HandOverSet {
         self.dealings.iter().find(|(named, _)| *named == dealer).map(|(_, digest)| *digest)
     }
 
-    /// The dealers: a new share is the sum over them of L_d(0) times what d dealt.
-    pub fn dealers(&self) -> &IndexSet {
-        &self.dealers
+    /// The dealers at these places, in their order.
+    fn at(&self, places: &[usize]) -> Option<IndexSet> {
+        let dealers = places.iter().filter_map(|place| self.dealings.get(*place).map(|(dealer, _)| *dealer)).collect();
+        IndexSet::new(self.old, dealers).ok()
     }
 }
 
-/// The way to the new commitments of a batch, in pieces: of each key the dealt polynomials are combined in the exponent,
-/// and the result evaluated at every new member.
+/// The way to the new commitments of a batch, in pieces: of each key the polynomials of k dealers are combined in the
+/// exponent, and the result evaluated at every new member; with the next k, if one vanishes.
 pub struct HandOverKeys {
+    set: HandOverSet,
     n: usize,
     k: usize,
     publics: Vec<Point>,
-    coefficients: Coefficients,
     /// By dealer: C_j0 of each key, key by key.
     columns: Vec<Vec<AffinePoint>>,
-    dealers: usize,
+    choice: Option<Choice>,
+}
+
+/// k of the dealings, and what follows from them.
+struct Choice {
+    /// Their places in the set, rising.
+    places: Vec<usize>,
+    dealers: IndexSet,
+    coefficients: Coefficients,
     /// By key, then member; filled key by key.
     values: Vec<ProjectivePoint>,
 }
 
+impl Choice {
+    fn of(set: &HandOverSet, places: Vec<usize>) -> Option<Self> {
+        let dealers = set.at(&places)?;
+        let coefficients = Coefficients::at(&dealers, 0);
+        Some(Self { places, dealers, coefficients, values: Vec::new() })
+    }
+
+    /// The k places after these, of `of`; `None` after the last.
+    fn next(&self, of: usize) -> Option<Vec<usize>> {
+        let mut places = self.places.clone();
+        let count = places.len();
+        let movable = places.iter().enumerate().rev().find(|(at, place)| **place + count < of + at)?.0;
+        let first = places.get(movable)? + 1;
+        places.iter_mut().skip(movable).zip(first..).for_each(|(place, next)| *place = next);
+        Some(places)
+    }
+}
+
 impl HandOverKeys {
     /// To a committee of these sizes, of keys that are known.
-    pub fn new(new: Sizes, set: &HandOverSet, publics: Vec<Point>) -> Self {
-        let values = Vec::with_capacity(publics.len() * new.n());
-        let coefficients = Coefficients::at(set.dealers(), 0);
-        let dealers = set.dealings().len();
-        Self { n: new.n(), k: new.k(), publics, coefficients, columns: Vec::new(), dealers, values }
+    pub fn new(new: Sizes, set: HandOverSet, publics: Vec<Point>) -> Self {
+        let choice = Choice::of(&set, (0..set.old.k()).collect());
+        Self { n: new.n(), k: new.k(), publics, columns: Vec::with_capacity(set.dealings.len()), choice, set }
     }
 
     /// Adds the next dealing of the set, in its order. The caller has checked each matrix against its digest, and its
@@ -96,31 +126,37 @@ impl HandOverKeys {
     /// # Errors
     /// The matrix is of another batch size or degree, or there are enough.
     pub fn add(&mut self, matrix: &Matrix) -> Result<(), OpeningError> {
-        if matrix.keys() != self.publics.len() || matrix.k() != self.k || self.columns.len() == self.dealers {
+        let enough = self.columns.len() == self.set.dealings.len();
+        if matrix.keys() != self.publics.len() || matrix.k() != self.k || enough {
             return Err(OpeningError::Shape);
         }
         self.columns.push(matrix.share_polynomials().flatten().copied().collect());
         Ok(())
     }
 
-    /// Works until the budget is spent; the public keys, unchanged, with the new commitments once all are there. After
-    /// that, or an error, it is of no use.
+    /// Works until the budget is spent; the public keys, unchanged, with the new commitments, and the k dealers that
+    /// count: a new share is the sum over them of L_d(0) times what d dealt. After that, or an error, it is of no use.
     ///
     /// # Errors
-    /// Dealings are missing; the dealt constants do not give a public key, which certified commitments always do; a new
-    /// share commitment is the identity.
-    pub fn advance(&mut self, budget: &mut Budget) -> Result<Option<PublishedKeys>, OpeningError> {
-        if self.columns.len() != self.dealers {
+    /// Dealings are missing; the dealt constants do not give a public key, which certified commitments always do; with
+    /// every k a new commitment is the identity, for which more than t dealers must be hostile.
+    pub fn advance(&mut self, budget: &mut Budget) -> Result<Option<(PublishedKeys, IndexSet)>, OpeningError> {
+        if self.columns.len() != self.set.dealings.len() {
             return Err(OpeningError::Shape);
         }
-        for (b, public) in self.publics.iter().enumerate().skip(self.values.len() / self.n) {
+        loop {
+            let choice = self.choice.as_mut().ok_or(OpeningError::Identity)?;
+            let done = choice.values.len() / self.n;
+            let Some(public) = self.publics.get(done) else { break };
             if budget.is_spent() {
                 return Ok(None);
             }
-            budget.spend(self.k * (self.coefficients.cost() + self.dealers * 8 + self.k * 4) + self.n * self.k);
+            let dealers = choice.places.len();
+            budget.spend(self.k * (choice.coefficients.cost() + dealers * 8 + self.k * 4) + self.n * self.k);
             let coefficient = |j: usize| {
-                let points = self.columns.iter().filter_map(|column| column.get(b * self.k + j).copied());
-                self.coefficients.combine(&points.collect::<Vec<_>>())
+                let columns = choice.places.iter().filter_map(|place| self.columns.get(*place));
+                let points = columns.filter_map(|column| column.get(done * self.k + j).copied());
+                choice.coefficients.combine(&points.collect::<Vec<_>>())
             };
             let polynomial: Vec<ProjectivePoint> = (0..self.k).map(coefficient).collect();
             if polynomial.first().is_none_or(|constant| *constant != ProjectivePoint::from(*public.affine())) {
@@ -129,18 +165,23 @@ impl HandOverKeys {
             let mut differences = differences(&polynomial);
             for _ in 0..self.n {
                 advance(&mut differences);
-                self.values.extend(differences.first());
+                choice.values.extend(differences.first());
+            }
+            if choice.values.iter().rev().take(self.n).any(|value| *value == ProjectivePoint::IDENTITY) {
+                let next = choice.next(self.set.dealings.len());
+                self.choice = next.and_then(|places| Choice::of(&self.set, places));
             }
         }
         if budget.is_spent() {
             return Ok(None);
         }
-        budget.spend(self.values.len());
-        let points: Result<Vec<Point>, _> = normalise(&self.values).into_iter().map(Point::from_affine).collect();
+        let choice = self.choice.take().ok_or(OpeningError::Identity)?;
+        budget.spend(choice.values.len());
+        let points: Result<Vec<Point>, _> = normalise(&choice.values).into_iter().map(Point::from_affine).collect();
         let points = points.map_err(|_| OpeningError::Identity)?;
         let keys = self.publics.iter().zip(points.chunks_exact(self.n));
         let keys = keys.map(|(public, own)| PublishedKey { public: *public, commitments: own.to_vec() });
-        Ok(Some(PublishedKeys { keys: keys.collect() }))
+        Ok(Some((PublishedKeys { keys: keys.collect() }, choice.dealers)))
     }
 }
 
@@ -159,70 +200,143 @@ mod tests {
             let list: Vec<_> = dealers.iter().filter_map(|d| Index::new(*d)).map(|d| (d, [d.get(); 32])).collect();
             HandOverSet::new(sizes(5, 3, 1), &list).map(|_| ())
         };
-        assert_eq!(new(&[1, 3, 5]), Ok(()));
-        assert_eq!(new(&[1, 2]), Err(BadHandOver::Count));
-        assert_eq!(new(&[1, 2, 3, 4]), Err(BadHandOver::Count));
-        assert_eq!(new(&[1, 2, 2]), Err(BadHandOver::Dealers));
-        assert_eq!(new(&[2, 1, 3]), Err(BadHandOver::Dealers));
-        assert_eq!(new(&[1, 2, 6]), Err(BadHandOver::Dealers));
+        assert_eq!(new(&[1, 2, 3, 5]), Ok(()));
+        assert_eq!(new(&[1, 2, 3]), Err(BadHandOver::Count));
+        assert_eq!(new(&[1, 2, 3, 4, 5]), Err(BadHandOver::Count));
+        assert_eq!(new(&[1, 2, 2, 3]), Err(BadHandOver::Dealers));
+        assert_eq!(new(&[2, 1, 3, 4]), Err(BadHandOver::Dealers));
+        assert_eq!(new(&[1, 2, 3, 6]), Err(BadHandOver::Dealers));
     }
 
-    /// A key's polynomial, and of each dealer a k x k matrix of which (0, 0) is its share.
-    fn dealt(old: Sizes, new: Sizes, dealers: &[u8]) -> (HandOverSet, Scalar, Vec<(Matrix, Vec<Scalar>)>) {
-        let polynomial: Vec<Scalar> = (0..old.k() as u64).map(|j| Scalar::from(1000 + 7 * j)).collect();
-        let at = |x: u8| polynomial.iter().rev().fold(Scalar::ZERO, |sum, c| sum * Scalar::from(u64::from(x)) + c);
-        let matrices = dealers.iter().map(|dealer| {
-            let mut f: Vec<Scalar> =
-                (0..new.k() * new.k()).map(|i| Scalar::from(u64::from(*dealer) * 100 + i as u64 + 1)).collect();
-            f[0] = at(*dealer);
-            let points = f.iter().map(|c| (ProjectivePoint::GENERATOR * c).to_affine()).collect();
-            (Matrix::from_points(new, 1, points).unwrap(), f)
-        });
-        let list: Vec<_> = dealers.iter().map(|d| (Index::new(*d).unwrap(), [*d; 32])).collect();
-        (HandOverSet::new(old, &list).unwrap(), polynomial[0], matrices.collect())
+    /// What an old committee dealt to a new one, all of it known.
+    struct Dealt {
+        new: Sizes,
+        set: HandOverSet,
+        secrets: Vec<Scalar>,
+        /// By dealer, then key: k x k coefficients, the share first.
+        polynomials: Vec<Vec<Vec<Scalar>>>,
     }
 
-    #[test]
-    fn the_new_commitments_are_those_of_the_new_shares_and_the_key_is_the_old_one() {
-        for (old, new) in
-            [(sizes(5, 3, 1), sizes(9, 5, 2)), (sizes(9, 5, 2), sizes(5, 3, 1)), (sizes(5, 3, 1), sizes(6, 4, 1))]
-        {
-            let all: Vec<u8> = old.members().map(Index::get).collect();
-            for dealers in
-                all.windows(old.k()).chain([&[[1, 2].as_slice(), &all[all.len() + 2 - old.k()..]].concat()[..]])
-            {
-                let (set, secret, dealt) = dealt(old, new, dealers);
-                let public = Point::new(&(ProjectivePoint::GENERATOR * secret)).unwrap();
-                let mut keys = HandOverKeys::new(new, &set, alloc::vec![public]);
-                for (matrix, _) in &dealt {
-                    keys.add(matrix).unwrap();
-                }
-                let keys = keys.advance(&mut Budget::unlimited()).unwrap().unwrap();
-                assert_eq!(keys.keys[0].public, public);
-                let lambda = set.dealers().coefficients(0);
-                for member in new.members() {
-                    let x = Scalar::from(u64::from(member.get()));
-                    let row = |f: &[Scalar]| f.iter().step_by(new.k()).rev().fold(Scalar::ZERO, |sum, c| sum * x + c);
-                    let share: Scalar = lambda.iter().zip(&dealt).map(|(l, (_, f))| *l * row(f)).sum();
-                    let commitment = Point::new(&(ProjectivePoint::GENERATOR * share)).unwrap();
-                    assert_eq!(keys.keys[0].commitments[member.slot()], commitment, "member {member}");
+    fn point(scalar: &Scalar) -> Point {
+        Point::new(&(ProjectivePoint::GENERATOR * scalar)).unwrap()
+    }
+
+    fn value(polynomial: &[Scalar], x: u8) -> Scalar {
+        polynomial.iter().rev().fold(Scalar::ZERO, |sum, c| sum * Scalar::from(u64::from(x)) + c)
+    }
+
+    impl Dealt {
+        fn new(old: Sizes, new: Sizes, dealers: &[u8], batch: u64) -> Self {
+            let sharing =
+                |b: u64| -> Vec<Scalar> { (0..old.k() as u64).map(|j| Scalar::from(1000 * (b + 1) + 7 * j)).collect() };
+            let of = |dealer: u8, b: u64| {
+                let coefficient = |i: u64| Scalar::from(u64::from(dealer) * 100 + 10_000 * b + i + 1);
+                let mut f: Vec<Scalar> = (0..(new.k() * new.k()) as u64).map(coefficient).collect();
+                f[0] = value(&sharing(b), dealer);
+                f
+            };
+            let list: Vec<_> = dealers.iter().map(|d| (Index::new(*d).unwrap(), [*d; 32])).collect();
+            Self {
+                new,
+                set: HandOverSet::new(old, &list).unwrap(),
+                secrets: (0..batch).map(|b| sharing(b)[0]).collect(),
+                polynomials: dealers.iter().map(|d| (0..batch).map(|b| of(*d, b)).collect()).collect(),
+            }
+        }
+
+        /// f(x, 0) of a dealer, as shared among the new members.
+        fn column(&self, dealer: usize, b: usize) -> Vec<Scalar> {
+            self.polynomials[dealer][b].iter().step_by(self.new.k()).copied().collect()
+        }
+
+        fn begun(&self) -> HandOverKeys {
+            let mut keys = HandOverKeys::new(self.new, self.set.clone(), self.secrets.iter().map(point).collect());
+            for dealer in &self.polynomials {
+                let points = dealer.iter().flatten().map(|c| (ProjectivePoint::GENERATOR * c).to_affine()).collect();
+                keys.add(&Matrix::from_points(self.new, self.secrets.len(), points).unwrap()).unwrap();
+            }
+            keys
+        }
+
+        /// Makes the new commitment of a member vanish for one key, where these dealers count, by the last one's doing.
+        fn spoil(&mut self, places: &[usize], b: usize, member: u8) {
+            let (last, k) = (*places.last().unwrap(), self.new.k());
+            let coefficients = self.set.at(places).unwrap().coefficients(0);
+            let sum = |this: &Self| -> Scalar {
+                let parts = places.iter().zip(&coefficients);
+                parts.map(|(place, l)| *l * value(&this.column(*place, b), member)).sum()
+            };
+            // What is missing goes into the coefficient of x.
+            let missing = -sum(self) * coefficients.last().unwrap().invert().unwrap();
+            self.polynomials[last][b][k] += missing * Scalar::from(u64::from(member)).invert().unwrap();
+            assert_eq!(sum(self), Scalar::ZERO);
+        }
+
+        /// That keys and commitments are right, and which dealers count.
+        fn check(&self) -> Vec<u8> {
+            let (keys, chosen) = self.begun().advance(&mut Budget::unlimited()).unwrap().unwrap();
+            let place = |dealer: &Index| self.set.dealings.iter().position(|(named, _)| named == dealer).unwrap();
+            for (b, key) in keys.keys.iter().enumerate() {
+                assert_eq!(key.public, point(&self.secrets[b]));
+                for member in self.new.members() {
+                    let parts = chosen.members().iter().zip(chosen.coefficients(0));
+                    let share: Scalar =
+                        parts.map(|(dealer, l)| l * value(&self.column(place(dealer), b), member.get())).sum();
+                    assert_eq!(key.commitments[member.slot()], point(&share), "key {b}, member {member}");
                 }
             }
+            chosen.members().iter().map(|dealer| dealer.get()).collect()
         }
     }
 
     #[test]
-    fn in_pieces_it_is_the_same_and_what_does_not_fit_is_refused() {
+    fn the_new_commitments_are_those_of_the_new_shares_and_the_key_is_the_old_one() {
+        for (old, new, dealers) in [
+            (sizes(5, 3, 1), sizes(9, 5, 2), [1, 2, 4, 5].as_slice()),
+            (sizes(9, 5, 2), sizes(5, 3, 1), &[1, 3, 4, 5, 7, 8, 9]),
+            (sizes(5, 3, 1), sizes(6, 4, 1), &[2, 3, 4, 5]),
+            (sizes(6, 4, 1), sizes(6, 4, 1), &[1, 2, 3, 5, 6]),
+        ] {
+            assert_eq!(Dealt::new(old, new, dealers, 2).check(), dealers[..old.k()], "the first k");
+        }
+    }
+
+    #[test]
+    fn a_dealer_who_makes_a_members_commitment_vanish_is_passed_over_whatever_he_spoils() {
         let (old, new) = (sizes(5, 3, 1), sizes(5, 3, 1));
-        let (set, secret, dealt) = dealt(old, new, &[2, 4, 5]);
-        let public = Point::new(&(ProjectivePoint::GENERATOR * secret)).unwrap();
-        let begun = |public| {
-            let mut keys = HandOverKeys::new(new, &set, alloc::vec![public]);
-            dealt.iter().for_each(|(matrix, _)| keys.add(matrix).unwrap());
-            keys
-        };
-        let whole = begun(public).advance(&mut Budget::unlimited()).unwrap();
-        let mut pieces = begun(public);
+        let mut dealt = Dealt::new(old, new, &[1, 2, 3, 5], 3);
+        dealt.spoil(&[0, 1, 2], 0, 4);
+        assert_eq!(dealt.check(), [1, 2, 5], "the next three");
+        // One key for each three that he is one of: what is left are the others.
+        let last = dealt.set.dealings.len() - 1;
+        let mut dealt = Dealt::new(old, new, &[1, 2, 3, 5], 3);
+        dealt.spoil(&[0, 1, last], 0, 1);
+        dealt.spoil(&[0, 2, last], 1, 1);
+        dealt.spoil(&[1, 2, last], 2, 5);
+        assert_eq!(dealt.check(), [1, 2, 3]);
+        // Two of them spoil all: more than t.
+        dealt.spoil(&[0, 1, 2], 0, 3);
+        assert_eq!(dealt.begun().advance(&mut Budget::unlimited()).err(), Some(OpeningError::Identity));
+    }
+
+    #[test]
+    fn every_k_of_the_set_have_their_turn_once() {
+        let set = Dealt::new(sizes(9, 5, 2), sizes(5, 3, 1), &[1, 2, 3, 4, 5, 6, 7], 1).set;
+        let mut choice = Choice::of(&set, (0..5).collect());
+        let mut seen = Vec::new();
+        while let Some(now) = choice {
+            assert!(seen.last() < Some(&now.places), "rising");
+            choice = now.next(7).and_then(|places| Choice::of(&set, places));
+            seen.push(now.places);
+        }
+        assert_eq!(seen.len(), 21);
+    }
+
+    #[test]
+    fn in_pieces_it_is_the_same_and_what_does_not_fit_is_refused() {
+        let dealt = Dealt::new(sizes(5, 3, 1), sizes(5, 3, 1), &[1, 2, 4, 5], 1);
+        let whole = dealt.begun().advance(&mut Budget::unlimited()).unwrap();
+        let mut pieces = dealt.begun();
         let mut calls = 0;
         let piecewise = loop {
             calls += 1;
@@ -232,13 +346,24 @@ mod tests {
         };
         assert_eq!((Some(piecewise), calls), (whole, 2));
 
-        let other = Point::new(&ProjectivePoint::GENERATOR).unwrap();
-        assert_eq!(begun(other).advance(&mut Budget::unlimited()), Err(OpeningError::Shape), "another key");
-        let mut few = HandOverKeys::new(new, &set, alloc::vec![public]);
-        few.add(&dealt[0].0).unwrap();
-        assert_eq!(few.advance(&mut Budget::unlimited()), Err(OpeningError::Shape), "dealings are missing");
-        assert_eq!(begun(public).add(&dealt[0].0), Err(OpeningError::Shape), "one too many");
-        let wider = HandOverKeys::new(sizes(6, 4, 1), &set, alloc::vec![public]).add(&dealt[0].0);
-        assert_eq!(wider, Err(OpeningError::Shape), "another degree");
+        let points = |dealer: usize| -> Vec<AffinePoint> {
+            let all = dealt.polynomials[dealer].iter().flatten();
+            all.map(|c| (ProjectivePoint::GENERATOR * c).to_affine()).collect()
+        };
+        let matrix = Matrix::from_points(dealt.new, 1, points(0)).unwrap();
+        let other = vec_of(ProjectivePoint::GENERATOR);
+        let mut keys = HandOverKeys::new(dealt.new, dealt.set.clone(), other);
+        (0..4).for_each(|at| keys.add(&Matrix::from_points(dealt.new, 1, points(at)).unwrap()).unwrap());
+        assert_eq!(keys.advance(&mut Budget::unlimited()).err(), Some(OpeningError::Shape), "another key");
+        let mut few = HandOverKeys::new(dealt.new, dealt.set.clone(), vec_of(ProjectivePoint::GENERATOR));
+        few.add(&matrix).unwrap();
+        assert_eq!(few.advance(&mut Budget::unlimited()).err(), Some(OpeningError::Shape), "dealings are missing");
+        assert_eq!(dealt.begun().add(&matrix), Err(OpeningError::Shape), "one too many");
+        let mut wider = HandOverKeys::new(sizes(6, 4, 1), dealt.set.clone(), vec_of(ProjectivePoint::GENERATOR));
+        assert_eq!(wider.add(&matrix), Err(OpeningError::Shape), "another degree");
+    }
+
+    fn vec_of(point: ProjectivePoint) -> Vec<Point> {
+        alloc::vec![Point::new(&point).unwrap()]
     }
 }

@@ -400,8 +400,9 @@ impl Change {
             assert!(self.certified.iter().all(|(other, _)| *other != dealer), "two digests certified for one dealer");
             self.certified.push((dealer, digest));
         }
-        if self.set.is_none() && self.certified.len() >= self.old.sizes.k() {
-            let mut first = self.certified[..self.old.sizes.k()].to_vec();
+        let wanted = HandOverSet::size(self.old.sizes);
+        if self.set.is_none() && self.certified.len() >= wanted {
+            let mut first = self.certified[..wanted].to_vec();
             first.sort_unstable();
             self.set = Some(HandOverSet::new(self.old.sizes, &first).unwrap());
             self.queue.extend(self.new.members().map(Event::HandOver));
@@ -557,7 +558,7 @@ fn a_matrix_of_another_constant_that_a_member_passes_on_is_refused_and_blamed_on
     let mut rng = ChaCha20Rng::seed_from_u64(5);
     let mut member = Participant::take_over(run, &change.old.keys, None).unwrap();
     // A quorum of liars has the log choose the dealing: the member fetches the matrix and believes none of them.
-    let list: Vec<_> = [1, 2, 3].map(|d| (index(d), digest)).to_vec();
+    let list: Vec<_> = [1, 2, 3, 4].map(|d| (index(d), digest)).to_vec();
     let set = HandOverSet::new(old, &list).unwrap();
     let mut out = crate::net::answer(&mut member, Input::HandOver(&set), &mut rng);
     let asked = out.iter().any(|o| matches!(o, Output::Send { dealer: of, kind: Kind::Need, .. } if *of == dealer));
@@ -602,7 +603,7 @@ fn a_set_is_taken_once_and_only_of_the_kind_of_the_run() {
     let set = |dealers: &[usize]| dealers.iter().map(|d| (index(*d), [*d as u8; 32])).collect::<Vec<_>>();
     let qualified = torus_protocol::QualifiedSet::new(new, &set(&[1, 2, 3, 4])).unwrap();
     let (first, second) =
-        (HandOverSet::new(old, &set(&[1, 2, 3])).unwrap(), HandOverSet::new(old, &set(&[1, 2, 4])).unwrap());
+        (HandOverSet::new(old, &set(&[1, 2, 3, 4])).unwrap(), HandOverSet::new(old, &set(&[1, 2, 3, 5])).unwrap());
     let reasons = |out: Vec<Output>| -> Vec<Reason> {
         out.iter().filter_map(|o| if let Output::Fault { reason, .. } = o { Some(*reason) } else { None }).collect()
     };
