@@ -6,7 +6,7 @@
 //!
 //! k+t dealings are fixed, of which k count: the first k of them, in order, that make no new commitment the identity. A
 //! dealer who colludes with a receiver can make that receiver's vanish, for every k of which he is one; k of the k+t are
-//! honest. Which k count follows from public points alone, so that all choose alike.
+//! honest. Which k count follows from public points alone, so that all choose alike (ADR 5 in `vault/docs`).
 
 use alloc::vec::Vec;
 
