@@ -27,11 +27,11 @@ pub use standing::Standing;
 
 /// How long a start waits for the list, before the node serves without having seen it.
 const FIRST: Duration = Duration::from_secs(20);
-/// How often the list is read; and while a word of this member is due, or the list cannot be read.
+/// How often the list is read; and at first, while a word of this member is due or the list cannot be read.
 const POLL: Duration = Duration::from_secs(60);
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY: Duration = Duration::from_secs(2);
 /// How often the chain is looked at for what was sent.
-const SENT: Duration = Duration::from_secs(4);
+const SENT: Duration = Duration::from_secs(2);
 /// Most bytes of the file that names the list, and of the authorities'.
 const MOST: u64 = 4 << 20;
 
@@ -263,15 +263,25 @@ impl Keeper {
 
     /// Never returns. What goes wrong is told and tried again.
     pub async fn run(mut self) {
+        let (mut wait, mut before) = (BUSY, None);
         loop {
             let busy = match self.look().await {
-                Ok((view, decision)) => self.act(&view, decision).await,
+                Ok((view, decision)) => {
+                    let busy = self.act(&view, decision).await;
+                    let sets = Some((view.current, view.next));
+                    if sets != before || self.acting.is_some() {
+                        (before, wait) = (sets, BUSY);
+                    }
+                    busy
+                }
                 Err(Failed::Operator(why) | Failed::Passing(why)) => {
                     self.standing.unread(&why);
                     true
                 }
             };
-            tokio::time::sleep(if busy { BUSY } else { POLL }).await;
+            tokio::time::sleep(if busy { wait } else { POLL }).await;
+            // What is waited for may take days: then it is not asked for every other second.
+            wait = wait.saturating_mul(2).min(POLL);
         }
     }
 
