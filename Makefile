@@ -6,13 +6,14 @@ MEMBERS ?=
 PORT ?=
 KEYS ?=
 FRESH ?=
+NODE_LIST ?=
 N ?=
 TARGET ?=
 INPUT ?=
 SECONDS ?=
 
 BIN := $(or $(CARGO_TARGET_DIR),target)/release
-NETWORK := $(if $(MEMBERS),--members $(MEMBERS)) $(if $(PORT),--port $(PORT)) $(if $(KEYS),--keys $(KEYS))
+NETWORK := $(if $(MEMBERS),--members $(MEMBERS)) $(if $(PORT),--port $(PORT)) $(if $(KEYS),--keys $(KEYS)) $(if $(NODE_LIST),--node-list)
 # Always the whole workspace: one set of features, so that no crate is built twice.
 ALL := --release --workspace --all-targets --locked
 
