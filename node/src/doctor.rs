@@ -195,8 +195,13 @@ async fn node_list(patient: &Patient, list: &listed::Options, config: &EpochConf
     let (epoch, hash) = (config.committee().epoch, config.hash());
     match &look.view.current {
         None => found.add("epoch", Verdict::Warn, "no set is in force in the list yet"),
+        Some(current) if (current.set.epoch(), current.config) == (epoch, hash) && look.astray => {
+            let said = "this network's config is in force there, but with other members, seats or addresses: clients that \
+                        read the list are led elsewhere; ask the other operators";
+            found.add("epoch", Verdict::Fail, said);
+        }
         Some(current) if (current.set.epoch(), current.config) == (epoch, hash) => {
-            found.add("epoch", Verdict::Pass, format!("epoch {epoch} is in force there, with this network's config"));
+            found.add("epoch", Verdict::Pass, format!("epoch {epoch} is in force there, with this network's members"));
         }
         Some(current) => {
             let said = format!(

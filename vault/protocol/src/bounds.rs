@@ -28,6 +28,16 @@ struct Message {
     body: Vec<u8>,
 }
 
+fn post(from: Index, out: Vec<Output>, queue: &mut VecDeque<Message>) {
+    for output in out {
+        if let Output::Send { to, dealer, kind, digest, body } = output {
+            let mut bytes = vec![0; body.len()];
+            body.write(&mut bytes);
+            queue.push_back(Message { from, to, dealer, kind, digest, body: bytes });
+        }
+    }
+}
+
 /// One member, and what its calls took.
 struct Measured {
     member: Participant,
@@ -58,15 +68,6 @@ fn no_call_of_a_batch_of_128_among_nine_does_more_than_its_slice_and_one_piece()
     let mut rng = ChaCha20Rng::seed_from_u64(3);
     let mut queue: VecDeque<Message> = VecDeque::new();
     let (mut digests, mut members) = (Vec::new(), Vec::new());
-    let post = |from: Index, out: Vec<Output>, queue: &mut VecDeque<Message>| {
-        for output in out {
-            if let Output::Send { to, dealer, kind, digest, body } = output {
-                let mut bytes = vec![0; body.len()];
-                body.write(&mut bytes);
-                queue.push_back(Message { from, to, dealer, kind, digest, body: bytes });
-            }
-        }
-    };
     for me in sizes.members() {
         let memory: &'static Heap = Box::leak(Box::new(Heap::part(usize::MAX)));
         let run = Run::new([1; 32], sizes, me, 128, Pool::new(memory)).unwrap();
@@ -135,15 +136,6 @@ fn handing_a_batch_over_takes_no_more_than_its_room_and_its_slices() {
     let old = PublishedKeys { keys: vec![key; 128] };
     let mut queue: VecDeque<Message> = VecDeque::new();
     let mut dealt = Vec::new();
-    let post = |from: Index, out: Vec<Output>, queue: &mut VecDeque<Message>| {
-        for output in out {
-            if let Output::Send { to, dealer, kind, digest, body } = output {
-                let mut bytes = vec![0; body.len()];
-                body.write(&mut bytes);
-                queue.push_back(Message { from, to, dealer, kind, digest, body: bytes });
-            }
-        }
-    };
     for dealer in sizes.members() {
         let memory: &'static Heap = Box::leak(Box::new(Heap::part(usize::MAX)));
         let run = Run::hand_over([1; 32], sizes, sizes, dealer, 128, Pool::new(memory)).unwrap();

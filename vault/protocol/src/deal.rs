@@ -13,11 +13,7 @@ use crate::message::{Kind, Output};
 use crate::rows::Rows;
 use crate::run::Run;
 use crate::secret::SecretBytes;
-use crate::table::Generators;
-
-/// Commitments that are made without a look at the budget, and what each of their products costs, in additions of points.
-const PIECE: usize = 16;
-const PRODUCT: usize = 64;
+use crate::table::{Generators, PIECE, PRODUCT};
 
 /// A dealing in the making.
 pub(crate) struct Deal {

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use k256::Scalar;
+use k256::U256;
 use k256::elliptic_curve::ops::Reduce;
-use k256::{ProjectivePoint, U256};
 use rand_core::CryptoRngCore;
 use sha2::{Digest as _, Sha256};
 use torus_memory::{Exhausted, apart};
@@ -19,10 +19,6 @@ use crate::rows::Rows;
 use crate::run::Run;
 use crate::secret::{SecretScalars, write_scalar};
 use crate::table::Generators;
-
-/// Shares that are multiplied without a look at the budget, and what one costs, in additions of points.
-const PIECE: usize = 16;
-const PRODUCT: usize = 64;
 
 /// This member's shares of the batch and what others have published.
 pub(crate) struct Opening {
@@ -78,9 +74,7 @@ impl Summing {
             if budget.is_spent() {
                 return Ok(None);
             }
-            let piece = self.shares.as_slice().iter().skip(self.own.len()).take(PIECE);
-            let products: Vec<ProjectivePoint> = apart(|| piece.map(|share| generators.mul_g(share)).collect());
-            budget.spend(products.len() * PRODUCT);
+            let products = generators.next_products(self.shares.as_slice(), self.own.len(), budget);
             for point in normalise(&products) {
                 self.own.push(Point::from_affine(point).map_err(|_| OpeningError::Identity)?);
             }

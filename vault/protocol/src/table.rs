@@ -10,12 +10,17 @@ use k256::elliptic_curve::PrimeField;
 use k256::elliptic_curve::sec1::FromEncodedPoint;
 use k256::{AffinePoint, EncodedPoint, ProjectivePoint, Scalar};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
-use torus_sharing::{Point, normalise, second_generator};
+use torus_memory::apart;
+use torus_sharing::{Budget, Point, normalise, second_generator};
 use zeroize::{Zeroize, Zeroizing};
 
 const WIDTH: usize = 6;
 const ROW: usize = 1 << (WIDTH - 1);
 const DIGITS: usize = 257usize.div_ceil(WIDTH);
+
+/// Products that are made without a look at the budget, and what one costs, in additions of points.
+pub(crate) const PIECE: usize = 16;
+pub(crate) const PRODUCT: usize = 64;
 
 /// x | y of a point as eight words: masking words is several times faster than selecting field elements.
 type Entry = [u64; 8];
@@ -43,6 +48,14 @@ impl Generators {
         let mut sum = ProjectivePoint::IDENTITY;
         add_product(&mut sum, &self.h, blind);
         sum
+    }
+
+    /// s G for the next scalars from a position on: a piece of them, fewer at the end.
+    pub(crate) fn next_products(&self, scalars: &[Scalar], from: usize, budget: &mut Budget) -> Vec<ProjectivePoint> {
+        let piece = scalars.iter().skip(from).take(PIECE);
+        let products: Vec<_> = apart(|| piece.map(|s| self.mul_g(s)).collect());
+        budget.spend(products.len() * PRODUCT);
+        products
     }
 
     /// The one place that commits: s G + s' H.

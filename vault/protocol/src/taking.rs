@@ -15,10 +15,6 @@ use crate::run::Run;
 use crate::secret::SecretScalars;
 use crate::table::Generators;
 
-/// Shares that are multiplied without a look at the budget, and what one costs, in additions of points.
-const PIECE: usize = 16;
-const PRODUCT: usize = 64;
-
 /// The way to the new shares, in pieces: first the public part, which says whose dealings count.
 pub(crate) struct Taking {
     set: HandOverSet,
@@ -78,9 +74,7 @@ impl Taking {
             if budget.is_spent() {
                 return Ok(None);
             }
-            let piece = self.shares.as_slice().iter().skip(self.own.len()).take(PIECE);
-            let products: Vec<ProjectivePoint> = apart(|| piece.map(|share| generators.mul_g(share)).collect());
-            budget.spend(products.len() * PRODUCT);
+            let products = generators.next_products(self.shares.as_slice(), self.own.len(), budget);
             for (product, own) in products.iter().zip(whole.of(run.me()).skip(self.own.len()).collect::<Vec<_>>()) {
                 let own = own.filter(|own| ProjectivePoint::from(*own.affine()) == *product);
                 self.own.push(*own.ok_or(OpeningError::Shape)?);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use torus_registry::{
-    Decision, FileJournal, Policy, Purse, RegistrationError, Registry, RegistryError, Said, SendError, register,
+    Decision, Ethereum, FileJournal, Policy, Purse, RegistrationError, Registry, RegistryError, Said, SendError,
+    register,
 };
 use torus_statement::Index;
 
@@ -15,6 +16,16 @@ use crate::proxy::{Act, Proxy};
 
 fn listed_first() -> Decision {
     Decision::Listed { current: None, next: Index::new(1) }
+}
+
+/// A chain that makes no block by itself, seats given on it, and the first member's list and journal.
+async fn without_blocks() -> (Anvil, Vec<Person>, Kept, Ethereum) {
+    let (chain, five) = (Anvil::start().await, people(1..=5));
+    seats(&chain, &five).await;
+    chain.automine(false).await;
+    let journal = Kept::default();
+    let registry = open_with(&chain, &five[0], &journal).await;
+    (chain, five, journal, registry)
 }
 
 /// Waits until something is so, or fails.
@@ -239,12 +250,7 @@ async fn a_word_that_follows_an_unfinished_one_waits_for_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_is_refused_in_its_block_is_an_error_with_the_contracts_reason() {
-    let chain = Anvil::start().await;
-    let five = people(1..=5);
-    seats(&chain, &five).await;
-    chain.automine(false).await;
-    let journal = Kept::default();
-    let registry = open_with(&chain, &five[0], &journal).await;
+    let (chain, five, journal, registry) = without_blocks().await;
     let account = five[0].own.account;
     let work = register(&registry, &five[0].own, &five[0], false);
     tokio::pin!(work);
@@ -267,12 +273,7 @@ async fn a_call_that_is_refused_in_its_block_is_an_error_with_the_contracts_reas
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nonce_that_another_wallet_used_is_told() {
-    let chain = Anvil::start().await;
-    let five = people(1..=5);
-    seats(&chain, &five).await;
-    chain.automine(false).await;
-    let journal = Kept::default();
-    let registry = open_with(&chain, &five[0], &journal).await;
+    let (chain, five, journal, registry) = without_blocks().await;
     let account = five[0].own.account;
     let work = register(&registry, &five[0].own, &five[0], false);
     tokio::pin!(work);
